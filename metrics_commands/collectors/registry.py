@@ -1,0 +1,127 @@
+"""Registration of collectors, and a scrape of them: timed, isolated, each family once."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Protocol
+
+from prometheus_client import Metric
+from prometheus_client.metrics_core import GaugeMetricFamily
+
+from ..conf import Switch
+from ..errors import ConfigurationError
+from ..parsers import shorten
+
+logger = logging.getLogger("metrics_commands")
+
+BUILT_IN = ("application", "build_info", "gc", "platform", "process", "system", "value_files")
+
+
+class Collector(Protocol):
+    """Yield fresh families at every scrape; an exception costs the rest of this collector only."""
+
+    def collect(self) -> Iterable[Metric]: ...
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a collector is given: the metrics' prefix, and the reader of the value files."""
+
+    namespace: str = ""
+    read_value_files: Callable[[], Iterable[Metric]] | None = None
+
+
+Factory = Callable[[Surroundings], Collector]
+
+_factories: dict[str, Factory] = {}
+
+
+def register(name: str) -> Callable[[type], type]:
+    """Register a class, made with ``Surroundings``, as the collector of this name."""
+
+    def keep(factory: type) -> type:
+        _factories[name] = factory
+        return factory
+
+    return keep
+
+
+@dataclass
+class CollectorSet:
+    """The collectors of one exporter, in the order of their names."""
+
+    collectors: Mapping[str, Collector]
+    _failing: set[str] = field(default_factory=set)
+
+    def gather(self) -> list[Metric]:
+        """Run every collector and return all families, sorted by name, each name once.
+
+        Where two collectors yield a family of one name, the first in the order wins: what the
+        exporter's own process knows of a metric is fresher than what workers left in files.
+        """
+        families: dict[str, Metric] = {}
+        success = GaugeMetricFamily(
+            "django_exporter_collector_success",
+            "Whether a collector gave all it had at this scrape.",
+            labels=["collector"],
+        )
+        duration = GaugeMetricFamily(
+            "django_exporter_collector_duration_seconds",
+            "Time that a collector took at this scrape.",
+            labels=["collector"],
+        )
+        for name, collector in self.collectors.items():
+            start = time.perf_counter()
+            succeeded = self._run(name, collector, families)
+            success.add_metric([name], float(succeeded))
+            duration.add_metric([name], time.perf_counter() - start)
+        families |= {success.name: success, duration.name: duration}
+        return [families[name] for name in sorted(families)]
+
+    def _run(self, name: str, collector: Collector, families: dict[str, Metric]) -> bool:
+        try:
+            for family in collector.collect():
+                families.setdefault(family.name, family)
+        except Exception:
+            if name not in self._failing:
+                logger.exception("Collector %s failed; the others are served.", name)
+                self._failing.add(name)
+            return False
+        if name in self._failing:
+            logger.info("Collector %s works again.", name)
+            self._failing.remove(name)
+        return True
+
+
+def choose_collectors(switches: Mapping[str, Switch]) -> list[str]:
+    """Return the names of the collectors that are on; unknown names raise ConfigurationError."""
+    for name, switch in switches.items():
+        if name not in BUILT_IN:
+            raise ConfigurationError(
+                f"{switch.given.label} names {shorten(name)}, which is no collector:"
+                f" it should be one of {', '.join(BUILT_IN)}.",
+                from_option=switch.given.source == "option",
+            )
+    return [name for name in BUILT_IN if name not in switches or switches[name].on]
+
+
+def make_collectors(names: Iterable[str], surroundings: Surroundings) -> CollectorSet:
+    """Import and make the named collectors; one that cannot be made is logged and left out."""
+    collectors: dict[str, Collector] = {}
+    for name in names:
+        try:
+            import_module(f"{__package__}.{name}")
+            collectors[name] = _factories[name](surroundings)
+        except Exception:
+            logger.exception("Collector %s cannot start; the others are served.", name)
+            collectors[name] = _Broken()
+    return CollectorSet(collectors)
+
+
+class _Broken:
+    def collect(self) -> Iterable[Metric]:
+        raise RuntimeError("it could not be started")

@@ -1,0 +1,302 @@
+"""Every setting of the project, and the frozen configuration of one run.
+
+A value comes from the command line, else the environment, else ``settings.py``, else the default.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from django.conf import settings as django_settings
+
+from . import parsers
+from .errors import ConfigurationError
+
+SOURCES = ("option", "environment", "setting")
+
+DEFAULT_BUCKETS = (
+    0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0,
+    2.5, 5.0, 7.5, 10.0, 25.0, 50.0, 75.0, math.inf,
+)  # fmt: skip
+
+T = TypeVar("T")
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Given:
+    """A value as somebody wrote it, and where: ``label`` is what an error calls it."""
+
+    source: str
+    label: str
+    value: object
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A collector's name was given, to switch it on or off."""
+
+    on: bool
+    given: Given
+
+
+@dataclass(frozen=True)
+class Setting(Generic[T]):
+    """One thing a user may decide. ``parse`` raises ValueError saying what a value should be."""
+
+    name: str
+    parse: Callable[[object], T]
+    default: T
+    help: str
+    option: str = ""
+    metavar: str = ""
+    in_environment: bool = True
+    repeatable: bool = False
+
+    @property
+    def dest(self) -> str:
+        """Name the option's entry in the parsed command line."""
+        return self.option.lstrip("-").replace("-", "_")
+
+    def given(self, options: Options) -> Iterator[Given]:
+        """Yield what was written, highest source first; an empty environment variable is unset."""
+        if self.option and options.get(self.dest) is not None:
+            yield Given("option", self.option, options[self.dest])
+        if self.in_environment and os.environ.get(self.name):
+            yield Given("environment", f"environment variable {self.name}", os.environ[self.name])
+        if getattr(django_settings, self.name, None) is not None:
+            yield Given("setting", f"setting {self.name}", getattr(django_settings, self.name))
+
+    def parse_given(self, given: Given) -> T:
+        """Turn a written value into the setting's type, or raise ConfigurationError."""
+        try:
+            return self.parse(given.value)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"{given.label} is {parsers.shorten(given.value)}: it should be {error}.",
+                from_option=given.source == "option",
+            ) from None
+
+    def resolve(self, options: Options | None = None) -> T:
+        """Return the value in force, or raise ConfigurationError."""
+        for given in self.given(options or {}):
+            return self.parse_given(given)
+        return self.default
+
+
+ADDRESS = Setting(
+    "PROMETHEUS_METRICS_EXPORT_ADDRESS",
+    parsers.parse_address,
+    "127.0.0.1",
+    "Address or host name to listen on; an empty one means all addresses, IPv4 and IPv6.",
+    option="--address",
+    metavar="HOST",
+)
+PORT = Setting(
+    "PROMETHEUS_METRICS_EXPORT_PORT",
+    parsers.parse_port,
+    8001,
+    "Port to listen on; 0 lets the kernel choose one.",
+    option="--port",
+    metavar="PORT",
+)
+PORT_RANGE: Setting[tuple[int, ...]] = Setting(
+    "PROMETHEUS_METRICS_EXPORT_PORT_RANGE",
+    parsers.parse_port_range,
+    (),
+    "Ports to try in order, both ends included; in settings.py also range() or a list.",
+    option="--port-range",
+    metavar="FIRST-LAST",
+)
+PORT_WAIT = Setting(
+    "PROMETHEUS_METRICS_PORT_WAIT",
+    parsers.parse_wait,
+    0.0,
+    "Seconds to keep trying while no port can be had, or 'forever'.",
+    option="--port-wait",
+    metavar="SECONDS",
+)
+METRICS_DIRECTORY: Setting[Path | None] = Setting(
+    "PROMETHEUS_MULTIPROC_DIR",
+    parsers.parse_directory,
+    None,
+    "Directory that holds the workers' value files; use_metrics_directory() sets it for workers.",
+    option="--metrics-dir",
+    metavar="DIR",
+)
+TELEMETRY_PATH = Setting(
+    "PROMETHEUS_METRICS_TELEMETRY_PATH",
+    parsers.parse_telemetry_path,
+    "/metrics",
+    "Path under which Prometheus finds the metrics.",
+    option="--telemetry-path",
+    metavar="PATH",
+)
+COLLECTORS: Setting[tuple[str, ...]] = Setting(
+    "PROMETHEUS_METRICS_COLLECTORS",
+    parsers.parse_names,
+    (),
+    "Collector to switch on.",
+    option="--collector",
+    metavar="NAME",
+    repeatable=True,
+)
+NO_COLLECTORS: Setting[tuple[str, ...]] = Setting(
+    "PROMETHEUS_METRICS_NO_COLLECTORS",
+    parsers.parse_names,
+    (),
+    "Collector to switch off.",
+    option="--no-collector",
+    metavar="NAME",
+    repeatable=True,
+)
+LOG_FORMAT = Setting(
+    "PROMETHEUS_METRICS_LOG_FORMAT",
+    parsers.parse_log_format,
+    "text",
+    "Format of the log: 'text', or 'json' for one object per line.",
+    option="--log-format",
+    metavar="FORMAT",
+)
+NAMESPACE = Setting(
+    "PROMETHEUS_METRIC_NAMESPACE",
+    parsers.parse_namespace,
+    "",
+    "Prefix of the django_… and system_usage metrics; the public dashboards expect none.",
+    in_environment=False,
+)
+LATENCY_BUCKETS: Setting[tuple[float, ...]] = Setting(
+    "PROMETHEUS_LATENCY_BUCKETS",
+    parsers.parse_buckets,
+    DEFAULT_BUCKETS,
+    "Upper bounds in seconds of the latency histograms' buckets, ascending.",
+    in_environment=False,
+)
+SETTINGS: tuple[Setting[Any], ...] = (
+    ADDRESS,
+    PORT,
+    PORT_RANGE,
+    PORT_WAIT,
+    METRICS_DIRECTORY,
+    TELEMETRY_PATH,
+    COLLECTORS,
+    NO_COLLECTORS,
+    LOG_FORMAT,
+    NAMESPACE,
+    LATENCY_BUCKETS,
+)
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Give a command the options of all settings, as plain strings: ``load_config`` checks them."""
+    for setting in SETTINGS:
+        if setting.option:
+            parser.add_argument(
+                setting.option,
+                dest=setting.dest,
+                metavar=setting.metavar,
+                help=setting.help.replace("%", "%%"),
+                action="append" if setting.repeatable else "store",
+            )
+
+
+@dataclass(frozen=True)
+class Config:
+    """What one run of a command goes by.
+
+    ``ports`` are tried in order; ``port_wait`` is in seconds, ``math.inf`` for ever;
+    ``collectors`` are the names that somebody switched on or off.
+    """
+
+    address: str
+    ports: tuple[int, ...]
+    port_wait: float
+    metrics_directory: Path | None
+    telemetry_path: str
+    collectors: Mapping[str, Switch]
+    log_format: str
+    namespace: str
+
+
+def load_config(options: Options | None = None) -> Config:
+    """Read the configuration of one run, or raise ConfigurationError at the first wrong value."""
+    options = options or {}
+    return Config(
+        address=ADDRESS.resolve(options),
+        ports=resolve_ports(options),
+        port_wait=PORT_WAIT.resolve(options),
+        metrics_directory=METRICS_DIRECTORY.resolve(options),
+        telemetry_path=TELEMETRY_PATH.resolve(options),
+        collectors=resolve_collectors(options),
+        log_format=LOG_FORMAT.resolve(options),
+        namespace=NAMESPACE.resolve(options),
+    )
+
+
+def resolve_ports(options: Options) -> tuple[int, ...]:
+    """Return the ports to try: the highest source that names a port or a range decides whole."""
+    ports = {given.source: given for given in PORT.given(options)}
+    ranges = {given.source: given for given in PORT_RANGE.given(options)}
+    for source in SOURCES:
+        if source in ports and source in ranges and source != "setting":
+            raise ConfigurationError(
+                f"{ports[source].label} and {ranges[source].label} are both given: "
+                "it should be one of them.",
+                from_option=source == "option",
+            )
+        if source in ranges:
+            return PORT_RANGE.parse_given(ranges[source])
+        if source in ports:
+            return (PORT.parse_given(ports[source]),)
+    return (PORT.default,)
+
+
+def resolve_collectors(options: Options) -> dict[str, Switch]:
+    """Return which collectors are switched on or off; for each name the highest source decides."""
+    switches: dict[str, Switch] = {}
+    for source in reversed(SOURCES):
+        for setting in (COLLECTORS, NO_COLLECTORS):
+            for given in setting.given(options):
+                if given.source != source:
+                    continue
+                for name in setting.parse_given(given):
+                    other = switches.get(name)
+                    if other and other.given.source == source:
+                        raise ConfigurationError(
+                            f"{other.given.label} and {given.label} both name "
+                            f"{parsers.shorten(name)}: it should be one of them.",
+                            from_option=source == "option",
+                        )
+                    switches[name] = Switch(setting is COLLECTORS, given)
+    return switches
+
+
+def find_wrong_values() -> list[ConfigurationError]:
+    """Return what is wrong in the environment and ``settings.py``, one error per subject."""
+    subjects: list[Callable[[], object]] = [
+        setting.resolve
+        for setting in SETTINGS
+        if setting not in (PORT, PORT_RANGE, COLLECTORS, NO_COLLECTORS)
+    ]
+    subjects += [lambda: resolve_ports({}), lambda: resolve_collectors({})]
+    errors = []
+    for resolve in subjects:
+        try:
+            resolve()
+        except ConfigurationError as error:
+            errors.append(error)
+    return errors
+
+
+def resolve_or_default(setting: Setting[T]) -> T:
+    """Return the value in force, or the default where it is wrong: a check has said so."""
+    try:
+        return setting.resolve()
+    except ConfigurationError:
+        return setting.default

@@ -1,0 +1,1 @@
+"""From families to the bytes that Prometheus reads."""

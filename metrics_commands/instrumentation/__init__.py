@@ -1,0 +1,1 @@
+"""What runs in the workers: count, and never get in the way."""

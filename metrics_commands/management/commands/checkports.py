@@ -1,0 +1,158 @@
+"""``manage.py checkports``: say beforehand whether ``runmetrics`` will work, and change nothing."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from ... import conf
+from ...collectors.registry import choose_collectors
+from ...errors import ConfigurationError, ExporterError
+from ...multiprocess.directory import locate_directory
+from ...multiprocess.lock import read_holder
+from ...multiprocess.reader import DirectoryReader
+from ...ports import report
+from ...ports.address import join, resolve
+from ...ports.owner import Owner, is_running
+from ...ports.probe import Probe, State, look
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about the configuration or the directory; an error makes the answer bad."""
+
+    level: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found, as ``--json`` shows it: ``advice`` says what will happen, or what to do."""
+
+    good: bool
+    ports: list[dict[str, object]]
+    findings: list[Finding]
+    advice: str
+
+
+class Command(BaseCommand):
+    """Validate the configuration, look at the ports, and tell."""
+
+    help = (
+        "Tells whether runmetrics will find a port, and who holds those that are taken. It"
+        " changes nothing. Exit codes: 0 all good; 1 something is wrong; 2 it could not be asked."
+    )
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        conf.add_options(parser)
+        parser.add_argument("--json", action="store_true", help="Write the answer as JSON.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            answer = examine(options)
+        except ExporterError as error:
+            raise CommandError(str(error), returncode=error.exit_code) from None
+        if options["json"]:
+            self.stdout.write(json.dumps(asdict(answer), indent=2))
+        else:
+            lines = [str(port["line"]) for port in answer.ports]
+            lines += [f"{each.message} {each.hint}".strip() for each in answer.findings]
+            self.stdout.write("\n".join([*lines, answer.advice]))
+        if not answer.good:
+            raise SystemExit(1)
+
+
+def examine(options: conf.Options) -> Answer:
+    """Look at configuration, directory and ports; a wrong option raises ExporterError."""
+    try:
+        config = conf.load_config(options)
+        choose_collectors(config.collectors)
+    except ConfigurationError as error:
+        if error.from_option:
+            raise
+        wrong = {str(each): each for each in (error, *conf.find_wrong_values())}
+        findings = [Finding("error", each.message, each.hint) for each in wrong.values()]
+        return Answer(False, [], findings, "Correct that, then run checkports again.")
+    findings = list(examine_directory(config.metrics_directory))
+    try:
+        addresses = resolve(config.address)
+    except ExporterError as error:
+        return Answer(False, [], [*findings, Finding("error", error.message)], error.hint)
+    found = report.add_owners(look(addresses, config.ports))
+    ours = find_own_exporter(config.metrics_directory)
+    free = list_free_ports([probe for probe, _ in found])
+    if free:
+        urls = [f"http://{join(str(each), free[0])}{config.telemetry_path}" for each in addresses]
+        advice = f"runmetrics will serve {' and '.join(urls)}"
+    else:
+        advice = report.advise(found)
+    good = bool(free) and not any(each.level == "error" for each in findings)
+    return Answer(good, [describe_port(each, ours) for each in found], findings, advice)
+
+
+def list_free_ports(probes: Sequence[Probe]) -> list[int]:
+    """Return the ports that can be had on every address that has to be."""
+    refused = {
+        probe.port for probe in probes if probe.state is not State.FREE and not probe.may_be_missing
+    }
+    free = {probe.port: None for probe in probes if probe.state is State.FREE}
+    return [port for port in free if port not in refused]
+
+
+def describe_port(finding: report.Finding, ours: int | None) -> dict[str, object]:
+    """Return what is known of a port, for people and for machines."""
+    probe, owner = finding
+    seen = asdict(owner) if isinstance(owner, Owner) else None
+    line = report.describe(finding)
+    if seen is not None and seen["pid"] == ours:
+        line += " (the exporter of this metrics directory)"
+    return {
+        "address": str(probe.address),
+        "port": probe.port,
+        "state": probe.state.value,
+        "reason": str(owner) if owner and not seen else probe.reason,
+        "owner": seen,
+        "line": line,
+    }
+
+
+def find_own_exporter(directory: Path | None) -> int | None:
+    """Return the pid of the exporter that serves this directory, if it lives."""
+    holder = read_holder(locate_directory(directory).path) if directory else None
+    return holder.pid if holder and is_running(holder.pid, holder.create_time) else None
+
+
+def examine_directory(path: Path | None) -> Iterator[Finding]:
+    """Tell what the exporter would find in the metrics directory."""
+    if path is None:
+        yield Finding(
+            "warning",
+            "No metrics directory: the numbers of workers will be missing.",
+            "Call use_metrics_directory() at the top of settings.py.",
+        )
+        return
+    directory = locate_directory(path)
+    if not path.exists():
+        yield Finding("info", f"Metrics directory {path} does not exist yet; workers make it.")
+    elif directory.problem:
+        yield Finding(
+            "error",
+            f"Metrics directory {directory.path} cannot be read: {directory.problem}.",
+            "Run this as the user of the web process, or correct the directory.",
+        )
+    else:
+        workers = DirectoryReader(directory.path).count_workers()
+        yield Finding(
+            "info",
+            f"Metrics directory {directory.path}: {workers} processes left value files there.",
+        )
+    for doubt in directory.doubts:
+        yield Finding("warning", f"Metrics directory {directory.path}: {doubt}.")

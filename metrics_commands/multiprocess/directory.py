@@ -1,0 +1,122 @@
+"""Make the metrics directory safe to write into, and find the one that the writers use."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from .value_file import is_shared_by_group
+
+
+@dataclass(frozen=True)
+class Directory:
+    """Where values go. ``problem`` says why it cannot be used, ``doubts`` what looks unsafe."""
+
+    path: Path
+    problem: str = ""
+    doubts: tuple[str, ...] = ()
+
+
+def prepare_directory(path: Path) -> Directory:
+    """Create or accept a directory to write value files into; never raise.
+
+    One that is created is 0700. One that exists is accepted if we own it, or if root does and
+    we may write; a root-owned one that everybody may write gets a subdirectory of our own.
+    """
+    try:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=0o700)
+            _give_to_parents_owner(path)
+        except FileExistsError:
+            pass
+        found = os.lstat(path)
+        problem = _explain_kind(found)
+        if not problem and _is_for_everybody(found):
+            path = _make_subdirectory(path, found)
+            found = os.lstat(path)
+            problem = _explain_kind(found) or _explain_subdirectory(found)
+    except OSError as error:
+        return Directory(path, f"it cannot be made or examined: {os.strerror(error.errno or 0)}")
+    if not problem and not os.access(path, os.W_OK | os.X_OK):
+        problem = "we may not write there, or its file system is read-only"
+    return Directory(path, problem, tuple(_find_doubts(found)))
+
+
+def locate_directory(path: Path) -> Directory:
+    """Find the directory that ``prepare_directory`` gives writers of our user; create nothing."""
+    try:
+        found = os.lstat(path)
+        problem = _explain_kind(found)
+        if not problem and _is_for_everybody(found):
+            inner = _subdirectory(path, found)
+            if inner.is_dir():
+                path, found = inner, os.lstat(inner)
+                problem = _explain_kind(found) or _explain_subdirectory(found)
+    except FileNotFoundError:
+        return Directory(path, "it does not exist")
+    except OSError as error:
+        return Directory(path, f"it cannot be examined: {os.strerror(error.errno or 0)}")
+    if not problem and not os.access(path, os.R_OK | os.X_OK):
+        problem = "we may not read it"
+    return Directory(path, problem, tuple(_find_doubts(found)))
+
+
+def _give_to_parents_owner(path: Path) -> None:
+    """Let a command that root ran before the first start not lock out the web process's user."""
+    parent = path.parent.stat()
+    if os.geteuid() == 0 and parent.st_uid != 0 and not parent.st_mode & stat.S_IWOTH:
+        os.chown(path, parent.st_uid, parent.st_gid, follow_symlinks=False)
+
+
+def _explain_kind(found: os.stat_result) -> str:
+    if stat.S_ISLNK(found.st_mode):
+        return "it is a symbolic link, which somebody may point elsewhere: name its target"
+    if not stat.S_ISDIR(found.st_mode):
+        return "it is not a directory"
+    return ""
+
+
+def _is_for_everybody(found: os.stat_result) -> bool:
+    return found.st_uid == 0 and bool(found.st_mode & stat.S_IWOTH)
+
+
+def _subdirectory(path: Path, parent: os.stat_result) -> Path:
+    if is_shared_by_group(parent):
+        return path / f"django-metrics-gid{parent.st_gid}"
+    return path / f"django-metrics-uid{os.geteuid()}"
+
+
+def _make_subdirectory(path: Path, parent: os.stat_result) -> Path:
+    inner = _subdirectory(path, parent)
+    shared = is_shared_by_group(parent)
+    # mkdir() obeys the umask, and a chmod() after it would leave a moment in which a worker of
+    # another user finds the directory closed.
+    umask = os.umask(0o007 if shared else 0o077)
+    try:
+        inner.mkdir(mode=0o770 if shared else 0o700)
+    except FileExistsError:
+        pass
+    finally:
+        os.umask(umask)
+    return inner
+
+
+def _explain_subdirectory(found: os.stat_result) -> str:
+    """Refuse a subdirectory that a stranger put there before us."""
+    if found.st_uid == os.geteuid():
+        return ""
+    if is_shared_by_group(found) and not found.st_mode & stat.S_IWOTH:
+        return ""
+    return "another user made it in a directory that everybody may write"
+
+
+def _find_doubts(found: os.stat_result) -> list[str]:
+    doubts = []
+    if found.st_uid not in (0, os.geteuid()):
+        doubts.append(f"it belongs to another user (uid {found.st_uid})")
+    if found.st_mode & stat.S_IWOTH:
+        doubts.append("everybody on this machine may write into it")
+    return doubts

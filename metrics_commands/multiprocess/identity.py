@@ -1,0 +1,62 @@
+"""Names of workers that no other worker ever had, on this machine or in another container."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import time
+from pathlib import Path
+
+_known: tuple[int, str] | None = None
+
+
+def worker_identity() -> str:
+    """Return this process's identity: ``PID-START-NAMESPACE-BOOT-RANDOM``, without any ``_``.
+
+    START is the kernel's start time in clock ticks where /proc tells it, else Unix seconds;
+    NAMESPACE is the inode of the PID namespace, 0 where there are none. It is renewed when the
+    pid differs, so a fork gets its own without a hook; RANDOM separates images that exec() and
+    interpreters that share one process.
+    """
+    global _known
+    pid = os.getpid()
+    if _known is None or _known[0] != pid:
+        parts = (str(pid), _start_time(), _pid_namespace(), _boot_id(), os.urandom(3).hex())
+        _known = (pid, "-".join(parts))
+    return _known[1]
+
+
+def _start_time() -> str:
+    try:
+        # The second field, the program's name, may itself hold spaces and parentheses.
+        return Path("/proc/self/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return str(int(time.time()))
+
+
+def _pid_namespace() -> str:
+    try:
+        return str(os.stat("/proc/self/ns/pid").st_ino)
+    except OSError:
+        return "0"
+
+
+def _boot_id() -> str:
+    try:
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text()
+    except OSError:
+        boot_id = _boot_session() if sys.platform == "darwin" else ""
+    return boot_id.replace("-", "").strip()[:12] or "0"
+
+
+def _boot_session() -> str:
+    """Return macOS's identifier of this boot, or ''."""
+    buffer = ctypes.create_string_buffer(64)
+    size = ctypes.c_size_t(len(buffer))
+    name = b"kern.bootsessionuuid"
+    try:
+        failed = ctypes.CDLL(None).sysctlbyname(name, buffer, ctypes.byref(size), None, 0)
+    except (AttributeError, OSError):
+        return ""
+    return "" if failed else buffer.value.decode("ascii", "replace")

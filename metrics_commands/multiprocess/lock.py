@@ -1,0 +1,77 @@
+"""Which exporter holds a metrics directory, by a kernel lock that dies with its holder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from .value_file import is_shared_by_group
+
+FILE_NAME = "exporter.lock"
+LONGEST_RECORD = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The exporter that wrote itself into a directory; whether it still lives, psutil tells.
+
+    ``create_time`` is psutil's, in Unix seconds; ``urls`` is where it serves.
+    """
+
+    pid: int
+    create_time: float
+    urls: tuple[str, ...] = ()
+
+
+class DirectoryLock:
+    """Hold a directory for one exporter, from ``acquire`` until ``release`` or death."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    @classmethod
+    def acquire(cls, directory: Path) -> DirectoryLock | None:
+        """Take the lock, or return None where another exporter has it; OSError if it cannot."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(directory / FILE_NAME, flags, 0o644)
+        try:
+            if os.fstat(descriptor).st_uid == os.geteuid() and is_shared_by_group(directory.stat()):
+                os.fchmod(descriptor, 0o660)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError:
+            os.close(descriptor)
+            raise
+        return cls(descriptor)
+
+    def publish(self, holder: Holder) -> None:
+        """Write who we are and where we serve, for those who ask with ``read_holder``."""
+        record = {"pid": holder.pid, "create_time": holder.create_time, "urls": holder.urls}
+        self._write(json.dumps(record).encode())
+
+    def release(self) -> None:
+        """Empty the record and let the lock go."""
+        self._write(b"")
+        os.close(self._descriptor)
+
+    def _write(self, content: bytes) -> None:
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, content, 0)
+
+
+def read_holder(directory: Path) -> Holder | None:
+    """Return who says that it holds a directory, taking no lock; None where nobody does."""
+    try:
+        # A directory that others may write could hold a link or a pipe of this name.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with open(os.open(directory / FILE_NAME, flags), "rb") as file:
+            record = json.loads(file.read(LONGEST_RECORD))
+        urls = tuple(str(url) for url in record["urls"])
+        return Holder(int(record["pid"]), float(record["create_time"]), urls)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

@@ -1,0 +1,159 @@
+"""Write one worker's values of one type into a file that the exporter reads.
+
+The format is prometheus_client's (``prometheus_client/mmap_dict.py``): an int32 of bytes used,
+4 bytes of padding, then entries of int32 key length, JSON key, 1 to 8 spaces up to a multiple
+of 8, and two doubles: value and Unix timestamp.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+import struct
+from pathlib import Path
+
+logger = logging.getLogger("metrics_commands")
+
+FIRST_SIZE = mmap.PAGESIZE
+LARGEST_SIZE = 2**31 - mmap.PAGESIZE
+HEADER = struct.Struct("=i4x")
+KEY_LENGTH = struct.Struct("=i")
+NUMBERS = struct.Struct("=dd")
+
+_reported: set[int | None] = set()
+
+
+class ValueFile:
+    """Hold values by key, in a memory map; what the disk has no room for stays in memory.
+
+    A drop-in for prometheus_client's ``MmapedDict`` on the writing side. Blocks are reserved
+    before they are written, since a store into a page that a full disk cannot back ends the
+    process with SIGBUS. Nothing here raises: metrics never take the application down.
+    Not thread-safe; prometheus_client calls it under its own lock.
+    """
+
+    def __init__(self, filename: str) -> None:
+        self._path = Path(filename)
+        self._positions: dict[str, int] = {}
+        self._in_memory: dict[str, tuple[float, float]] = {}
+        self._descriptor = -1
+        self._capacity = 0
+        self._used = HEADER.size
+        self._map: mmap.mmap | None = None
+        try:
+            self._create()
+        except (OSError, ValueError) as error:
+            self._give_up(error)
+
+    def read_value(self, key: str) -> tuple[float, float]:
+        """Return value and timestamp of a key, adding it at zero."""
+        position = self._positions.get(key) or self._add(key)
+        if position and self._map is not None:
+            value, timestamp = NUMBERS.unpack_from(self._map, position)
+            return value, timestamp
+        return self._in_memory.setdefault(key, (0.0, 0.0))
+
+    def write_value(self, key: str, value: float, timestamp: float) -> None:
+        """Store value and timestamp of a key."""
+        position = self._positions.get(key) or self._add(key)
+        if position and self._map is not None:
+            # One slice assignment: pack_into would show readers zeros in between.
+            self._map[position : position + 16] = NUMBERS.pack(value, timestamp)
+        else:
+            self._in_memory[key] = (value, timestamp)
+
+    def close(self) -> None:
+        """Let go of map and descriptor; the values stay on disk."""
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _create(self) -> None:
+        """Create the file whole under another name first, so that no reader sees an empty one."""
+        directory = self._path.parent.stat()
+        draft = self._path.with_name(f"{self._path.name}.new")
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._descriptor = os.open(draft, flags, 0o666)
+        try:
+            if is_shared_by_group(directory):
+                os.fchmod(self._descriptor, 0o660)
+            reserve(self._descriptor, 0, FIRST_SIZE)
+            os.pwrite(self._descriptor, HEADER.pack(HEADER.size), 0)
+            self._map = mmap.mmap(self._descriptor, FIRST_SIZE)
+            self._capacity = FIRST_SIZE
+            os.rename(draft, self._path)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+
+    def _add(self, key: str) -> int:
+        """Append a key at zero and return where its numbers stand; 0 means in memory."""
+        if key in self._in_memory or self._map is None:
+            return 0
+        encoded = key.encode()
+        padding = b" " * (8 - (KEY_LENGTH.size + len(encoded)) % 8)
+        entry = KEY_LENGTH.pack(len(encoded)) + encoded + padding + NUMBERS.pack(0.0, 0.0)
+        end = self._used + len(entry)
+        try:
+            self._grow(end)
+        except (OSError, ValueError) as error:
+            self._report(error)
+            return 0
+        self._map[self._used : end] = entry
+        # Readers trust what is before `used`, so it moves only when the entry is whole.
+        self._map[0 : KEY_LENGTH.size] = KEY_LENGTH.pack(end)
+        self._used = end
+        self._positions[key] = end - NUMBERS.size
+        return self._positions[key]
+
+    def _grow(self, needed: int) -> None:
+        if needed <= self._capacity:
+            return
+        capacity = self._capacity
+        while capacity < needed:
+            capacity *= 2
+        if capacity > LARGEST_SIZE:
+            raise ValueError("the format ends at 2 GiB")
+        reserve(self._descriptor, self._capacity, capacity - self._capacity)
+        larger = mmap.mmap(self._descriptor, capacity)
+        if self._map is not None:
+            self._map.close()
+        self._map = larger
+        self._capacity = capacity
+
+    def _give_up(self, error: OSError | ValueError) -> None:
+        self.close()
+        self._report(error)
+
+    def _report(self, error: OSError | ValueError) -> None:
+        reason = error.errno if isinstance(error, OSError) else None
+        if reason not in _reported:
+            _reported.add(reason)
+            logger.warning(
+                "Some metrics of process %d stay in its memory, where the exporter cannot see"
+                " them: %s cannot be written: %s.",
+                os.getpid(),
+                self._path.parent,
+                os.strerror(reason) if reason else error,
+            )
+
+
+def reserve(descriptor: int, offset: int, length: int) -> None:
+    """Give a file its blocks, or raise OSError where the disk has none left."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, offset, length)
+        return
+    while length > 0:
+        written = os.pwrite(descriptor, bytes(min(length, 1 << 20)), offset)
+        offset += written
+        length -= written
+
+
+def is_shared_by_group(directory: os.stat_result) -> bool:
+    """Tell whether a directory is setgid to one of our groups, so that its files are shared."""
+    groups = {os.getegid(), *os.getgroups()}
+    return bool(directory.st_mode & 0o2000) and directory.st_gid in groups

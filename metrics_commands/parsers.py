@@ -1,0 +1,161 @@
+"""Parsers of settings' values: plain in, typed out, ValueError saying what it should be."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+HIGHEST_PORT = 65535
+A_PORT = f"a whole number from 1 to {HIGHEST_PORT}, or 0 to let the kernel choose"
+A_RANGE = (
+    f"ports from 1 to {HIGHEST_PORT}, as '8001-8050' (end included), range(8001, 8051) or [8001]"
+)
+HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
+LONGEST_SHOWN = 80
+
+
+def shorten(value: object) -> str:
+    """Show a wrong value in an error: quoted, escaped and of bounded length."""
+    shown = ascii(value)
+    return shown if len(shown) <= LONGEST_SHOWN else shown[: LONGEST_SHOWN - 1] + "…"
+
+
+def parse_address(value: object) -> str:
+    """Accept an IP address, a host name, or '' for all addresses. Names are not looked up."""
+    expected = "an IP address, a host name, or '' for all addresses, without a port"
+    if not isinstance(value, str):
+        raise ValueError(expected)
+    address = value.strip().removeprefix("[").removesuffix("]")
+    if not address:
+        return ""
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        if not HOST_NAME.fullmatch(address) or re.fullmatch(r"[0-9.]+", address):
+            raise ValueError(expected) from None
+    return address
+
+
+def _whole_number(value: object) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value.strip()):
+        return int(value)
+    return None
+
+
+def parse_port(value: object) -> int:
+    """Accept a port as a number or in digits; 0 means that the kernel chooses."""
+    port = _whole_number(value)
+    if port is None or not 0 <= port <= HIGHEST_PORT:
+        raise ValueError(A_PORT)
+    return port
+
+
+def parse_port_range(value: object) -> tuple[int, ...]:
+    """Accept 'FIRST-LAST' with both ends, or a sequence of numbers; in order, without repeats."""
+    if isinstance(value, str):
+        ends = re.fullmatch(r"\s*([0-9]{1,9})\s*-\s*([0-9]{1,9})\s*", value)
+        if ends is None:
+            raise ValueError(A_RANGE)
+        first, last = int(ends[1]), int(ends[2])
+        if first > last:
+            raise ValueError(f"{A_RANGE}, and this one is reversed")
+        ports: Sequence[object] = range(first, min(last, HIGHEST_PORT + 1) + 1)
+    elif isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        ports = value
+    else:
+        raise ValueError(A_RANGE)
+    if not ports:
+        raise ValueError(f"{A_RANGE}, and this one is empty")
+    try:
+        if len(ports) > HIGHEST_PORT + 1:
+            raise ValueError(A_RANGE)
+    except OverflowError:
+        raise ValueError(A_RANGE) from None
+    chosen: dict[int, None] = {}
+    for port in ports:
+        if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= HIGHEST_PORT:
+            raise ValueError(A_RANGE)
+        chosen[port] = None
+    return tuple(chosen)
+
+
+def parse_wait(value: object) -> float:
+    """Accept seconds, zero or more, or 'forever' (``math.inf``)."""
+    expected = "a number of seconds, 0 or more, or 'forever'"
+    if isinstance(value, str) and value.strip().lower() == "forever":
+        return math.inf
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(expected)
+    try:
+        seconds = float(value)
+    except (ValueError, OverflowError):
+        raise ValueError(expected) from None
+    if not 0 <= seconds < math.inf:
+        raise ValueError(expected)
+    return seconds
+
+
+def parse_directory(value: object) -> Path:
+    """Accept the path of a directory; nothing is looked up. A relative one starts at the cwd."""
+    if not isinstance(value, str | os.PathLike):
+        raise ValueError("the path of a directory")
+    path = os.fspath(value)
+    if not isinstance(path, str) or not path.strip() or "\0" in path:
+        raise ValueError("the path of a directory")
+    return Path(os.path.abspath(path))
+
+
+def parse_telemetry_path(value: object) -> str:
+    """Accept the path of a page, beside the start page and the health pages."""
+    plain = isinstance(value, str) and re.fullmatch(r"/[A-Za-z0-9._~/-]{1,200}", value)
+    if not plain or not isinstance(value, str) or value.startswith("/-/"):
+        raise ValueError("a path such as '/metrics', of plain characters, not below '/-/'")
+    return value
+
+
+def parse_names(value: object) -> tuple[str, ...]:
+    """Accept a list of names, or one string of them with commas between."""
+    names: object = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple | set | frozenset):
+        raise ValueError("a list of names")
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError("a list of names")
+    return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+
+
+def parse_log_format(value: object) -> str:
+    """Accept 'text' or 'json'."""
+    if value not in ("text", "json"):
+        raise ValueError("'text' or 'json'")
+    return str(value)
+
+
+def parse_namespace(value: object) -> str:
+    """Accept '' or the beginning of a metric name."""
+    if not isinstance(value, str) or not re.fullmatch(r"([A-Za-z_][A-Za-z0-9_]*)?", value):
+        raise ValueError("'' or the beginning of a metric name, of letters, digits and '_'")
+    return value
+
+
+def parse_buckets(value: object) -> tuple[float, ...]:
+    """Accept ascending numbers; the last bound becomes infinity where it is not."""
+    expected = "a list of ascending numbers of seconds"
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes) or not value:
+        raise ValueError(expected)
+    if not all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in value):
+        raise ValueError(expected)
+    try:
+        bounds = tuple(float(bound) for bound in value)
+    except OverflowError:
+        raise ValueError(expected) from None
+    ascending = all(low < high for low, high in pairwise(bounds))
+    if not ascending or math.isnan(bounds[0]):
+        raise ValueError(expected)
+    return bounds if bounds[-1] == math.inf else (*bounds, math.inf)

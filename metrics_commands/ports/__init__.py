@@ -1,0 +1,1 @@
+"""Which address and port, is it free, and who holds it."""

@@ -1,0 +1,112 @@
+"""Show another process's command line by an allow-list: what is not known to be harmless is ``…``.
+
+A list of secrets to hide always misses one.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Iterator, Sequence
+
+HIDDEN = "…"
+INTERPRETER = re.compile(r"(python|pypy)[0-9.]*")
+DJANGO_SCRIPTS = {"manage.py", "django-admin", "django-admin.py", "django"}
+PROGRAM = re.compile(r"[\w.+-]{1,64}")
+MODULE = re.compile(r"[A-Za-z_][\w.]{0,100}")
+SUBCOMMAND = re.compile(r"[a-z][a-z0-9_-]{0,50}")
+PORT_ONLY = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?")
+HOST = r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_.*-]{0,100})"
+HOST_AND_PORT = re.compile(HOST + r":[0-9]{1,5}")
+ADDRESS_OPTIONS = {
+    "--address", "--bind", "--host", "--http", "--interface", "--listen", "--listen-address",
+    "--port", "--port-range", "--web.listen-address", "-H", "-b", "-p",
+}  # fmt: skip
+
+
+def describe(argv: Sequence[str]) -> str:
+    """Return a command line with program, script or module, subcommand, addresses and ports."""
+    if not argv:
+        return HIDDEN
+    shown: list[str] = []
+    for part in _select(argv):
+        if part != HIDDEN or shown[-1:] != [HIDDEN]:
+            shown.append(part)
+    return " ".join(shown)
+
+
+def _select(argv: Sequence[str]) -> Iterator[str]:
+    """Yield each argument that may be shown, and ``…`` for each that may not."""
+    program, whole = _program(argv[0])
+    yield from (program,) if whole else (program, HIDDEN)
+    rest = list(argv[1:])
+    script = program
+    if INTERPRETER.fullmatch(program):
+        shown, script = _take_script(rest)
+        yield from shown
+    if script in DJANGO_SCRIPTS and rest and SUBCOMMAND.fullmatch(rest[0]):
+        yield rest.pop(0)
+        if rest and (HOST_AND_PORT.fullmatch(rest[0]) or PORT_ONLY.fullmatch(rest[0])):
+            yield rest.pop(0)
+    yield from _select_addresses(rest)
+
+
+def _take_script(rest: list[str]) -> tuple[list[str], str]:
+    """Take an interpreter's own arguments off ``rest``; return what to show, and the script."""
+    shown: list[str] = []
+    while rest:
+        argument = rest.pop(0)
+        if argument == "-m" and rest:
+            module = rest.pop(0)
+            script = module if MODULE.fullmatch(module) else HIDDEN
+            return [*shown, "-m", script], script
+        if argument in ("-c", "-"):
+            rest.clear()
+            return [*shown, HIDDEN], ""
+        if argument in ("-W", "-X"):
+            del rest[:1]
+        if argument.startswith("-"):
+            shown.append(HIDDEN)
+            continue
+        script, whole = _program(argument)
+        return [*shown, script, *([] if whole else [HIDDEN])], script
+    return shown, ""
+
+
+def _program(argument: str) -> tuple[str, bool]:
+    """Return a program's name without its folder, and whether that is all there was.
+
+    A process may have renamed itself, as gunicorn does: ``gunicorn: master [shop.wsgi]``.
+    """
+    name = os.path.basename(argument)
+    if PROGRAM.fullmatch(name):
+        return name, True
+    beginning = PROGRAM.match(argument)
+    return (beginning[0] if beginning else HIDDEN), False
+
+
+def _select_addresses(arguments: list[str]) -> Iterator[str]:
+    expects_value = False
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if expects_value:
+            yield argument if _is_address(argument) else HIDDEN
+            expects_value = False
+        elif option in ADDRESS_OPTIONS and equals:
+            yield argument if _is_address(value) else f"{option}={HIDDEN}"
+        elif argument in ADDRESS_OPTIONS:
+            yield argument
+            expects_value = True
+        else:
+            yield HIDDEN
+
+
+def _is_address(value: str) -> bool:
+    if value in ("localhost", "*") or PORT_ONLY.fullmatch(value) or HOST_AND_PORT.fullmatch(value):
+        return True
+    try:
+        ipaddress.ip_address(value.partition("%")[0])
+    except ValueError:
+        return False
+    return "%" not in value

@@ -1,0 +1,1 @@
+"""Bytes over HTTP: routes, limits, and an orderly end. It knows no setting and no collector."""

@@ -1,0 +1,5 @@
+"""Routes of the project that ships."""
+
+from django.urls import include, path
+
+urlpatterns = [path("", include("project.shop.urls"))]
