@@ -50,19 +50,19 @@ def check_directory(**kwargs: Any) -> list[checks.CheckMessage]:
 
 
 def _find_directory_problems() -> Iterator[checks.CheckMessage]:
-    if decision.requested is None and not os.environ.get(ENVIRONMENT_VARIABLE):
-        yield warn(
-            3,
-            "No metrics directory: the exporter cannot see the numbers of this process.",
-            "At the top of settings.py: from metrics_commands.directory import"
-            f" use_metrics_directory, then {LINE}.",
-        )
     if decision.problem:
         yield warn(
             4,
             f"Metrics directory {decision.path} cannot be used: {decision.problem}.",
             "Metrics stay in memory, unseen. Give a directory that this user may write,"
             f" in settings.py or by {ENVIRONMENT_VARIABLE}.",
+        )
+    elif decision.requested is None and not os.environ.get(ENVIRONMENT_VARIABLE):
+        yield warn(
+            3,
+            "No metrics directory: the exporter cannot see the numbers of this process.",
+            "At the top of settings.py: from metrics_commands.directory import"
+            f" use_metrics_directory, then {LINE}.",
         )
     for doubt in decision.doubts:
         yield warn(
@@ -74,8 +74,7 @@ def _find_directory_problems() -> Iterator[checks.CheckMessage]:
     for other in decision.others:
         yield warn(
             6,
-            f"use_metrics_directory() was called again with {other}; {decision.requested}"
-            " stays in use.",
+            f"use_metrics_directory() was called again with {other}; {decision.path} stays in use.",
             "Call it once, at the top of the settings module that is used.",
         )
     if decision.early_metrics:

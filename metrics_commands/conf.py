@@ -6,19 +6,16 @@ A value comes from the command line, else the environment, else ``settings.py``,
 from __future__ import annotations
 
 import math
-import os
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
-
-from django.conf import settings as django_settings
+from typing import Any, TypeVar
 
 from . import parsers
 from .errors import ConfigurationError
-
-SOURCES = ("option", "environment", "setting")
+from .setting import SOURCES, Options, Setting, Switch
 
 DEFAULT_BUCKETS = (
     0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0,
@@ -26,69 +23,6 @@ DEFAULT_BUCKETS = (
 )  # fmt: skip
 
 T = TypeVar("T")
-Options = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Given:
-    """A value as somebody wrote it, and where: ``label`` is what an error calls it."""
-
-    source: str
-    label: str
-    value: object
-
-
-@dataclass(frozen=True)
-class Switch:
-    """A collector's name was given, to switch it on or off."""
-
-    on: bool
-    given: Given
-
-
-@dataclass(frozen=True)
-class Setting(Generic[T]):
-    """One thing a user may decide. ``parse`` raises ValueError saying what a value should be."""
-
-    name: str
-    parse: Callable[[object], T]
-    default: T
-    help: str
-    option: str = ""
-    metavar: str = ""
-    in_environment: bool = True
-    repeatable: bool = False
-
-    @property
-    def dest(self) -> str:
-        """Name the option's entry in the parsed command line."""
-        return self.option.lstrip("-").replace("-", "_")
-
-    def given(self, options: Options) -> Iterator[Given]:
-        """Yield what was written, highest source first; an empty environment variable is unset."""
-        if self.option and options.get(self.dest) is not None:
-            yield Given("option", self.option, options[self.dest])
-        if self.in_environment and os.environ.get(self.name):
-            yield Given("environment", f"environment variable {self.name}", os.environ[self.name])
-        if getattr(django_settings, self.name, None) is not None:
-            yield Given("setting", f"setting {self.name}", getattr(django_settings, self.name))
-
-    def parse_given(self, given: Given) -> T:
-        """Turn a written value into the setting's type, or raise ConfigurationError."""
-        try:
-            return self.parse(given.value)
-        except ValueError as error:
-            raise ConfigurationError(
-                f"{given.label} is {parsers.shorten(given.value)}: it should be {error}.",
-                from_option=given.source == "option",
-            ) from None
-
-    def resolve(self, options: Options | None = None) -> T:
-        """Return the value in force, or raise ConfigurationError."""
-        for given in self.given(options or {}):
-            return self.parse_given(given)
-        return self.default
-
 
 ADDRESS = Setting(
     "PROMETHEUS_METRICS_EXPORT_ADDRESS",
@@ -277,26 +211,27 @@ def resolve_collectors(options: Options) -> dict[str, Switch]:
     return switches
 
 
-def find_wrong_values() -> list[ConfigurationError]:
-    """Return what is wrong in the environment and ``settings.py``, one error per subject."""
-    subjects: list[Callable[[], object]] = [
-        setting.resolve
+def find_wrong_values(options: Options | None = None) -> list[ConfigurationError]:
+    """Return what is wrong in any source, also where a higher one overrules it."""
+    options = options or {}
+    attempts: list[Callable[[], object]] = [
+        partial(setting.parse_given, given)
         for setting in SETTINGS
-        if setting not in (PORT, PORT_RANGE, COLLECTORS, NO_COLLECTORS)
+        for given in setting.given(options)
     ]
-    subjects += [lambda: resolve_ports({}), lambda: resolve_collectors({})]
-    errors = []
-    for resolve in subjects:
+    attempts += [partial(resolve_ports, options), partial(resolve_collectors, options)]
+    errors: dict[str, ConfigurationError] = {}
+    for attempt in attempts:
         try:
-            resolve()
+            attempt()
         except ConfigurationError as error:
-            errors.append(error)
-    return errors
+            errors[error.message] = error
+    return list(errors.values())
 
 
-def resolve_or_default(setting: Setting[T]) -> T:
+def resolve_or_default(setting: Setting[T], options: Options | None = None) -> T:
     """Return the value in force, or the default where it is wrong: a check has said so."""
     try:
-        return setting.resolve()
+        return setting.resolve(options)
     except ConfigurationError:
         return setting.default

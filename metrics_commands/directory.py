@@ -54,8 +54,8 @@ def use_metrics_directory(path: str | os.PathLike[str]) -> None:
     """
     try:
         _use_metrics_directory(path)
-    except Exception:
-        logger.exception("The metrics directory %s was not set up; metrics stay in memory.", path)
+    except Exception as error:
+        _give_up(path, f"{type(error).__name__}: {error}")
 
 
 def _use_metrics_directory(path: str | os.PathLike[str]) -> None:
@@ -75,20 +75,25 @@ def _use_metrics_directory(path: str | os.PathLike[str]) -> None:
 
     prepared = prepare_directory(chosen)
     decision.path, decision.doubts = prepared.path, prepared.doubts
-    decision.problem = prepared.problem
     decision.early_metrics = _find_metrics()
     os.environ[ENVIRONMENT_VARIABLE] = str(prepared.path)
     if prepared.problem:
-        keep_values_in_memory()
-        logger.warning(
-            "Metrics of process %d stay in its memory, where the exporter cannot see them:"
-            " directory %s: %s.",
-            os.getpid(),
-            prepared.path,
-            prepared.problem,
-        )
+        _give_up(prepared.path, prepared.problem)
         return
     _keep_values_in_files()
+
+
+def _give_up(path: object, problem: str) -> None:
+    """Stay in memory, also where prometheus_client itself would write by the environment."""
+    decision.problem = problem
+    keep_values_in_memory()
+    logger.warning(
+        "Metrics of process %d stay in its memory, where the exporter cannot see them:"
+        " directory %s: %s.",
+        os.getpid(),
+        path,
+        problem,
+    )
 
 
 def stays_in_memory() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
@@ -15,8 +14,6 @@ from django.http.response import HttpResponseBase
 
 from .instrumentation import requests
 
-logger = logging.getLogger("metrics_commands")
-
 GetResponse = Callable[[HttpRequest], Any]
 
 
@@ -27,11 +24,8 @@ class _Middleware(ABC):
     async_capable = True
 
     def __init__(self, get_response: GetResponse) -> None:
-        try:
-            requests.request_metrics()
-        except ValueError as error:
-            logger.warning("Requests are not counted: %s", error)
-            raise MiddlewareNotUsed(str(error)) from None
+        if not requests.can_count():
+            raise MiddlewareNotUsed("The request metrics could not be declared.")
         self.get_response = get_response
         self.is_async = iscoroutinefunction(get_response)
         if self.is_async:
@@ -69,7 +63,12 @@ class PrometheusBeforeMiddleware(_Middleware):
         return time.perf_counter()
 
     def end(self, request: HttpRequest, response: HttpResponseBase, start: float) -> None:
-        requests.record_departure(time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        if not requests.was_counted(request):
+            # Another middleware answered, and the inner one of ours never saw the request.
+            requests.record_request(request)
+            requests.record_response(request, response, seconds)
+        requests.record_departure(seconds)
 
 
 class PrometheusAfterMiddleware(_Middleware):

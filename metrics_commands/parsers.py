@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 HIGHEST_PORT = 65535
@@ -16,12 +16,18 @@ A_RANGE = (
     f"ports from 1 to {HIGHEST_PORT}, as '8001-8050' (end included), range(8001, 8051) or [8001]"
 )
 HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
+PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
+LONGEST_PATH = 200
 LONGEST_SHOWN = 80
+MOST_BUCKETS = 1000
 
 
 def shorten(value: object) -> str:
     """Show a wrong value in an error: quoted, escaped and of bounded length."""
-    shown = ascii(value)
+    try:
+        shown = ascii(value)
+    except Exception:  # its repr() failed, or it is a number of more digits than Python shows
+        shown = f"a {type(value).__name__} that cannot be shown"
     return shown if len(shown) <= LONGEST_SHOWN else shown[: LONGEST_SHOWN - 1] + "…"
 
 
@@ -30,14 +36,19 @@ def parse_address(value: object) -> str:
     expected = "an IP address, a host name, or '' for all addresses, without a port"
     if not isinstance(value, str):
         raise ValueError(expected)
-    address = value.strip().removeprefix("[").removesuffix("]")
-    if not address:
+    if not value:
         return ""
+    address = value.strip()
+    if re.fullmatch(r"\[.*:.*\]", address):
+        address = address[1:-1]
     try:
         ipaddress.ip_address(address)
     except ValueError:
         if not HOST_NAME.fullmatch(address) or re.fullmatch(r"[0-9.]+", address):
             raise ValueError(expected) from None
+    # An IPv6 scope may be anything to ipaddress, a null byte included.
+    if not re.fullmatch(r"[!-~]+", address):
+        raise ValueError(expected)
     return address
 
 
@@ -114,9 +125,12 @@ def parse_directory(value: object) -> Path:
 
 def parse_telemetry_path(value: object) -> str:
     """Accept the path of a page, beside the start page and the health pages."""
-    plain = isinstance(value, str) and re.fullmatch(r"/[A-Za-z0-9._~/-]{1,200}", value)
-    if not plain or not isinstance(value, str) or value.startswith("/-/"):
-        raise ValueError("a path such as '/metrics', of plain characters, not below '/-/'")
+    expected = "a path such as '/metrics', of plain characters, not below '/-/'"
+    if not isinstance(value, str) or not PATH.fullmatch(value) or len(value) > LONGEST_PATH:
+        raise ValueError(expected)
+    # A browser resolves dots before it asks, and would never arrive.
+    if value.startswith("/-/") or {".", ".."} & set(value.split("/")):
+        raise ValueError(expected)
     return value
 
 
@@ -146,16 +160,20 @@ def parse_namespace(value: object) -> str:
 
 def parse_buckets(value: object) -> tuple[float, ...]:
     """Accept ascending numbers; the last bound becomes infinity where it is not."""
-    expected = "a list of ascending numbers of seconds"
-    if not isinstance(value, Sequence) or isinstance(value, str | bytes) or not value:
+    expected = f"a list of 1 to {MOST_BUCKETS} ascending numbers of seconds, 0 or more"
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         raise ValueError(expected)
-    if not all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in value):
+    # A range() may be longer than anybody can wait for.
+    given = list(islice(value, MOST_BUCKETS + 1))
+    if not 1 <= len(given) <= MOST_BUCKETS:
+        raise ValueError(expected)
+    if not all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in given):
         raise ValueError(expected)
     try:
-        bounds = tuple(float(bound) for bound in value)
+        bounds = tuple(float(bound) for bound in given)
     except OverflowError:
         raise ValueError(expected) from None
     ascending = all(low < high for low, high in pairwise(bounds))
-    if not ascending or math.isnan(bounds[0]):
+    if not ascending or not 0 <= bounds[0] < math.inf:
         raise ValueError(expected)
     return bounds if bounds[-1] == math.inf else (*bounds, math.inf)

@@ -26,7 +26,7 @@ from prometheus_client import (
 )
 from prometheus_client.metrics import MetricWrapperBase
 
-from .registry import Surroundings, register
+from .registry import FAILURES, Surroundings, register
 
 logger = logging.getLogger("metrics_commands")
 
@@ -39,17 +39,23 @@ class ApplicationCollector:
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._unloaded = list(load_metrics_modules())
+        self._failing: set[str] = set()
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families of all custom collectors; one that fails costs only itself."""
         failed = list(self._unloaded)
         for collector in list_collectors():
+            name = describe(collector)
             try:
-                yield from list(collect_from(collector))
-            except Exception:
-                name = type(collector).__qualname__
+                families = [check(family) for family in collect_from(collector)]
+            except FAILURES:
                 failed.append(name)
-                logger.debug("Custom collector %s failed.", name, exc_info=True)
+                if name not in self._failing:
+                    logger.exception("No metrics from %s; the others are served.", name)
+                self._failing.add(name)
+            else:
+                self._failing.discard(name)
+                yield from families
         if failed:
             raise RuntimeError(f"no metrics from {', '.join(failed)}")
 
@@ -61,7 +67,7 @@ def load_metrics_modules() -> Iterator[str]:
         try:
             if config.module and module_has_submodule(config.module, "metrics"):
                 import_module(module)
-        except Exception:
+        except FAILURES:
             logger.exception("%s cannot be imported; its metrics are missing.", module)
             yield module
 
@@ -71,6 +77,20 @@ def list_collectors() -> list[Any]:
     # The registry offers no public way to run its collectors apart from each other.
     registered = list(vars(REGISTRY)["_collector_to_names"])
     return [each for each in registered if each not in SHOWN_BY_OTHERS]
+
+
+def describe(collector: Any) -> str:
+    """Name a collector for the log: a metric by its own name, another object by its class."""
+    if isinstance(collector, MetricWrapperBase):
+        return f"metric {collector}"
+    return f"custom collector {type(collector).__qualname__}"
+
+
+def check(family: object) -> Metric:
+    """Return a family; refuse anything else while it is known whose it is."""
+    if not isinstance(family, Metric):
+        raise TypeError(f"{type(family).__qualname__} is no metric family")
+    return family
 
 
 def collect_from(collector: Any) -> Iterable[Metric]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Protocol
@@ -12,12 +13,14 @@ from typing import Protocol
 from prometheus_client import Metric
 from prometheus_client.metrics_core import GaugeMetricFamily
 
-from ..conf import Switch
 from ..errors import ConfigurationError
 from ..parsers import shorten
+from ..setting import Switch
 
 logger = logging.getLogger("metrics_commands")
 
+# Code of others also gives up by sys.exit(), which is no reason to end the exporter.
+FAILURES = (Exception, SystemExit)
 BUILT_IN = ("application", "build_info", "gc", "platform", "process", "system", "value_files")
 
 
@@ -76,7 +79,9 @@ class CollectorSet:
         )
         for name, collector in self.collectors.items():
             start = time.perf_counter()
-            succeeded = self._run(name, collector, families)
+            own: dict[str, Metric] = {}
+            succeeded = self._run(name, collector, own)
+            families = own | families
             success.add_metric([name], float(succeeded))
             duration.add_metric([name], time.perf_counter() - start)
         families |= {success.name: success, duration.name: duration}
@@ -85,16 +90,25 @@ class CollectorSet:
     def _run(self, name: str, collector: Collector, families: dict[str, Metric]) -> bool:
         try:
             for family in collector.collect():
-                families.setdefault(family.name, family)
-        except Exception:
+                known = families.setdefault(family.name, family)
+                if known is not family and known.type == family.type:
+                    families[family.name] = join(known, family)
+        except FAILURES:
             if name not in self._failing:
                 logger.exception("Collector %s failed; the others are served.", name)
                 self._failing.add(name)
             return False
         if name in self._failing:
             logger.info("Collector %s works again.", name)
-            self._failing.remove(name)
+            self._failing.discard(name)
         return True
+
+
+def join(first: Metric, second: Metric) -> Metric:
+    """Return one family of both, since some collectors yield a family once for every sample."""
+    joined = copy(first)
+    joined.samples = [*first.samples, *second.samples]
+    return joined
 
 
 def choose_collectors(switches: Mapping[str, Switch]) -> list[str]:
@@ -116,7 +130,7 @@ def make_collectors(names: Iterable[str], surroundings: Surroundings) -> Collect
         try:
             import_module(f"{__package__}.{name}")
             collectors[name] = _factories[name](surroundings)
-        except Exception:
+        except FAILURES:
             logger.exception("Collector %s cannot start; the others are served.", name)
             collectors[name] = _Broken()
     return CollectorSet(collectors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from functools import cache
@@ -15,15 +16,19 @@ from prometheus_client import Counter, Histogram
 from .. import conf
 from .guard import harmless
 
+logger = logging.getLogger("metrics_commands")
+
 METHODS = frozenset(
     ["GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "OPTIONS", "CONNECT", "PATCH"]
 )
 INVALID_METHOD = "<invalid method>"
 UNNAMED_VIEW = "<unnamed view>"
+UNNAMED_TEMPLATE = "<unnamed template>"
 SIZE_BUCKETS = (0.0, *(2.0**power for power in range(30)), float("inf"))
 # A body is never larger, and no sender may decide a sum without limits.
 LARGEST_LENGTH = 2**40
-COUNTED = "_metrics_exception_counted"
+COUNTED = "_metrics_counted"
+EXCEPTION_COUNTED = "_metrics_exception_counted"
 
 
 class RequestMetrics:
@@ -123,6 +128,17 @@ def request_metrics() -> RequestMetrics:
     return RequestMetrics()
 
 
+@cache
+def can_count() -> bool:
+    """Declare the families; where that fails, say once why."""
+    try:
+        request_metrics()
+    except Exception as error:
+        logger.warning("Requests are not counted: %s", error)
+        return False
+    return True
+
+
 @harmless
 def record_arrival() -> None:
     """Count a request at the outer middleware."""
@@ -140,26 +156,33 @@ def record_departure(seconds: float) -> None:
 @harmless
 def record_request(request: HttpRequest) -> None:
     """Count a request at the inner middleware, before it has a view."""
+    setattr(request, COUNTED, True)
     metrics = request_metrics()
-    if request.headers.get("X-Requested-With") == "XMLHttpRequest":
+    # Not request.headers, which would be cached before others have changed META.
+    if request.META.get("HTTP_X_REQUESTED_WITH") == "XMLHttpRequest":
         metrics.ajax.inc()
     metrics.by_method.labels(method_of(request)).inc()
     metrics.by_transport.labels(transport_of(request)).inc()
     metrics.request_bytes.observe(content_length_of(request))
 
 
+def was_counted(request: HttpRequest) -> bool:
+    """Tell whether the inner middleware has seen this request."""
+    return hasattr(request, COUNTED)
+
+
 @harmless
 def record_response(request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
     """Count what is known when the inner middleware has its response."""
     metrics = request_metrics()
-    method, view, status = method_of(request), view_of(request), str(response.status_code)
+    method, view, status = method_of(request), view_of(request), status_of(response)
     if request.resolver_match is not None:
         metrics.by_view.labels(view, transport_of(request), method).inc()
     metrics.latency.labels(view, method).observe(seconds)
     metrics.by_status.labels(status).inc()
     metrics.by_status_view.labels(status, view, method).inc()
     if hasattr(response, "render") and hasattr(response, "template_name"):
-        metrics.by_template.labels(str(response.template_name)).inc()
+        metrics.by_template.labels(template_of(response)).inc()
     if response.charset:
         metrics.by_charset.labels(str(response.charset)).inc()
     if response.streaming:
@@ -170,10 +193,11 @@ def record_response(request: HttpRequest, response: HttpResponseBase, seconds: f
 
 @harmless
 def record_exception(request: HttpRequest, exception: BaseException) -> None:
-    """Count an exception once, however many hooks see it."""
-    if getattr(request, COUNTED, None) is exception:
+    """Count a request's first exception, however many hooks see it."""
+    # A flag, not the exception: its traceback holds the request, and would be a cycle with it.
+    if hasattr(request, EXCEPTION_COUNTED):
         return
-    setattr(request, COUNTED, exception)
+    setattr(request, EXCEPTION_COUNTED, True)
     metrics = request_metrics()
     metrics.exceptions_by_type.labels(type(exception).__name__).inc()
     metrics.exceptions_by_view.labels(view_of(request)).inc()
@@ -205,6 +229,17 @@ def view_of(request: HttpRequest) -> str:
     """Return the name of the URL pattern, or of the view where the pattern has none."""
     match = request.resolver_match
     return match.view_name or UNNAMED_VIEW if match else UNNAMED_VIEW
+
+
+def status_of(response: HttpResponseBase) -> str:
+    """Return the status in digits, also where Python 3.10 would print HTTPStatus by name."""
+    return str(int(response.status_code))
+
+
+def template_of(response: Any) -> str:
+    """Return the name or names of a response's template; an object would be new each time."""
+    name = response.template_name
+    return UNNAMED_TEMPLATE if hasattr(name, "render") else str(name)
 
 
 def content_length_of(request: HttpRequest) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,23 +27,21 @@ def prepare_directory(path: Path) -> Directory:
     we may write; a root-owned one that everybody may write gets a subdirectory of our own.
     """
     try:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.mkdir(mode=0o700)
-            _give_to_parents_owner(path)
-        except FileExistsError:
-            pass
+        _make_directory(path, 0o700)
         found = os.lstat(path)
         problem = _explain_kind(found)
         if not problem and _is_for_everybody(found):
             path = _make_subdirectory(path, found)
             found = os.lstat(path)
             problem = _explain_kind(found) or _explain_subdirectory(found)
+        doubts = tuple(_find_doubts(path, found))
     except OSError as error:
         return Directory(path, f"it cannot be made or examined: {os.strerror(error.errno or 0)}")
+    except ValueError as error:
+        return Directory(path, f"that is no path: {error}")
     if not problem and not os.access(path, os.W_OK | os.X_OK):
         problem = "we may not write there, or its file system is read-only"
-    return Directory(path, problem, tuple(_find_doubts(found)))
+    return Directory(path, problem, doubts)
 
 
 def locate_directory(path: Path) -> Directory:
@@ -51,24 +50,37 @@ def locate_directory(path: Path) -> Directory:
         found = os.lstat(path)
         problem = _explain_kind(found)
         if not problem and _is_for_everybody(found):
-            inner = _subdirectory(path, found)
-            if inner.is_dir():
-                path, found = inner, os.lstat(inner)
-                problem = _explain_kind(found) or _explain_subdirectory(found)
+            path = _subdirectory(path, found)
+            if not os.path.lexists(path):
+                return Directory(path)  # the first worker will make it
+            found = os.lstat(path)
+            problem = _explain_kind(found) or _explain_subdirectory(found)
+        doubts = tuple(_find_doubts(path, found))
     except FileNotFoundError:
         return Directory(path, "it does not exist")
     except OSError as error:
         return Directory(path, f"it cannot be examined: {os.strerror(error.errno or 0)}")
     if not problem and not os.access(path, os.R_OK | os.X_OK):
         problem = "we may not read it"
-    return Directory(path, problem, tuple(_find_doubts(found)))
+    return Directory(path, problem, doubts)
+
+
+def _make_directory(path: Path, mode: int = 0o777) -> None:
+    """Make a directory and the parents it lacks; one that exists stays as it is."""
+    if not path.parent.exists():
+        _make_directory(path.parent)
+    with suppress(FileExistsError):
+        path.mkdir(mode=mode)
+        _give_to_parents_owner(path)
 
 
 def _give_to_parents_owner(path: Path) -> None:
     """Let a command that root ran before the first start not lock out the web process's user."""
     parent = path.parent.stat()
     if os.geteuid() == 0 and parent.st_uid != 0 and not parent.st_mode & stat.S_IWOTH:
-        os.chown(path, parent.st_uid, parent.st_gid, follow_symlinks=False)
+        # Root of a container may lack the right to give; what it keeps, it can still use.
+        with suppress(OSError):
+            os.chown(path, parent.st_uid, parent.st_gid, follow_symlinks=False)
 
 
 def _explain_kind(found: os.stat_result) -> str:
@@ -113,9 +125,11 @@ def _explain_subdirectory(found: os.stat_result) -> str:
     return "another user made it in a directory that everybody may write"
 
 
-def _find_doubts(found: os.stat_result) -> list[str]:
+def _find_doubts(path: Path, found: os.stat_result) -> list[str]:
     doubts = []
-    if found.st_uid not in (0, os.geteuid()):
+    # Root works for the user whose project this is, and gave the directory away itself.
+    given_away = os.geteuid() == 0 and path.parent.stat().st_uid == found.st_uid
+    if found.st_uid not in (0, os.geteuid()) and not given_away:
         doubts.append(f"it belongs to another user (uid {found.st_uid})")
     if found.st_mode & stat.S_IWOTH:
         doubts.append("everybody on this machine may write into it")

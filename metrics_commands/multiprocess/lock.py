@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import logging
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from .value_file import is_shared_by_group
+
+logger = logging.getLogger("metrics_commands")
 
 FILE_NAME = "exporter.lock"
 LONGEST_RECORD = 64 * 1024
@@ -38,7 +43,11 @@ class DirectoryLock:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(directory / FILE_NAME, flags, 0o644)
         try:
-            if os.fstat(descriptor).st_uid == os.geteuid() and is_shared_by_group(directory.stat()):
+            found = os.fstat(descriptor)
+            # Whoever else may write there could have us truncate a file of another name.
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+                raise OSError(errno.EINVAL, f"{FILE_NAME} is a pipe or a link")
+            if found.st_uid == os.geteuid() and is_shared_by_group(directory.stat()):
                 os.fchmod(descriptor, 0o660)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -50,7 +59,10 @@ class DirectoryLock:
         return cls(descriptor)
 
     def publish(self, holder: Holder) -> None:
-        """Write who we are and where we serve, for those who ask with ``read_holder``."""
+        """Write who we are and where we serve, for those who ask with ``read_holder``.
+
+        A full disk costs the record, not the lock.
+        """
         record = {"pid": holder.pid, "create_time": holder.create_time, "urls": holder.urls}
         self._write(json.dumps(record).encode())
 
@@ -60,18 +72,25 @@ class DirectoryLock:
         os.close(self._descriptor)
 
     def _write(self, content: bytes) -> None:
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, content, 0)
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, content, 0)
+        except OSError as error:
+            logger.warning("Who serves the metrics directory cannot be written: %s.", error)
 
 
 def read_holder(directory: Path) -> Holder | None:
     """Return who says that it holds a directory, taking no lock; None where nobody does."""
     try:
-        # A directory that others may write could hold a link or a pipe of this name.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with open(os.open(directory / FILE_NAME, flags), "rb") as file:
+        with open(directory / FILE_NAME, "rb", opener=_open_untrusted) as file:
             record = json.loads(file.read(LONGEST_RECORD))
         urls = tuple(str(url) for url in record["urls"])
-        return Holder(int(record["pid"]), float(record["create_time"]), urls)
-    except (OSError, ValueError, TypeError, KeyError):
+        holder = Holder(int(record["pid"]), float(record["create_time"]), urls)
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
+    return holder if holder.pid > 0 else None
+
+
+def _open_untrusted(path: str, flags: int) -> int:
+    # A directory that others may write could hold a link or a pipe of this name.
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -23,8 +24,17 @@ class DirectoryReader:
         self._skipped: set[str] = set()
 
     def list_files(self) -> list[str]:
-        """Return the paths of all value files, sorted."""
-        return sorted(str(path) for path in self.directory.glob("*.db"))
+        """Return the paths of all value files, sorted; none where the directory is missing."""
+        try:
+            with os.scandir(self.directory) as entries:
+                # Reading a pipe would wait for ever; no writer of values makes pipes or links.
+                return sorted(
+                    entry.path
+                    for entry in entries
+                    if entry.name.endswith(".db") and entry.is_file(follow_symlinks=False)
+                )
+        except OSError:
+            return []
 
     def count_workers(self) -> int:
         """Return how many processes have left value files here, the dead included."""
@@ -33,11 +43,15 @@ class DirectoryReader:
     def read_families(self) -> Iterable[Metric]:
         """Return the merged families, each with the samples of all workers."""
         files = self.list_files()
-        try:
-            return merge(files)
-        except Exception:
-            # One bad file fails the whole merge, and only trying each tells which one it is.
-            return merge([file for file in files if self._is_readable(file)])
+        while True:
+            try:
+                return merge(files)
+            except Exception:
+                # One bad file fails the whole merge, and only trying each tells which one it is.
+                readable = [file for file in files if self._is_readable(file)]
+                if readable == files:
+                    raise
+                files = readable
 
     def _is_readable(self, file: str) -> bool:
         try:

@@ -7,10 +7,12 @@ of 8, and two doubles: value and Unix timestamp.
 
 from __future__ import annotations
 
+import errno
 import logging
 import mmap
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 logger = logging.getLogger("metrics_commands")
@@ -42,8 +44,8 @@ class ValueFile:
         self._used = HEADER.size
         self._map: mmap.mmap | None = None
         try:
-            self._create()
-        except (OSError, ValueError) as error:
+            self._open()
+        except (OSError, ValueError, struct.error) as error:
             self._give_up(error)
 
     def read_value(self, key: str) -> tuple[float, float]:
@@ -72,12 +74,31 @@ class ValueFile:
             os.close(self._descriptor)
             self._descriptor = -1
 
+    def _open(self) -> None:
+        """Go on with a file that an earlier writer of this identity left, or create one."""
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            self._descriptor = os.open(self._path, flags)
+        except FileNotFoundError:
+            self._create()
+            return
+        self._capacity = os.fstat(self._descriptor).st_size
+        if not self._capacity:
+            self.close()
+            self._create()
+            return
+        reserve(self._descriptor, 0, self._capacity)
+        self._map = mmap.mmap(self._descriptor, self._capacity)
+        (used,) = KEY_LENGTH.unpack_from(self._map)
+        self._positions = dict(find_entries(self._map, used or HEADER.size))
+        self._used = used or HEADER.size
+
     def _create(self) -> None:
         """Create the file whole under another name first, so that no reader sees an empty one."""
         directory = self._path.parent.stat()
         draft = self._path.with_name(f"{self._path.name}.new")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._descriptor = os.open(draft, flags, 0o666)
+        self._descriptor = os.open(draft, flags, 0o644)
         try:
             if is_shared_by_group(directory):
                 os.fchmod(self._descriptor, 0o660)
@@ -125,11 +146,12 @@ class ValueFile:
         self._map = larger
         self._capacity = capacity
 
-    def _give_up(self, error: OSError | ValueError) -> None:
+    def _give_up(self, error: Exception) -> None:
         self.close()
+        self._positions.clear()
         self._report(error)
 
-    def _report(self, error: OSError | ValueError) -> None:
+    def _report(self, error: Exception) -> None:
         reason = error.errno if isinstance(error, OSError) else None
         if reason not in _reported:
             _reported.add(reason)
@@ -142,11 +164,31 @@ class ValueFile:
             )
 
 
+def find_entries(data: mmap.mmap, used: int) -> Iterator[tuple[str, int]]:
+    """Yield each key and where its numbers stand; ValueError where the file is not of our kind."""
+    position = HEADER.size
+    while position < used <= len(data):
+        (length,) = KEY_LENGTH.unpack_from(data, position)
+        start = position + KEY_LENGTH.size
+        numbers = start + length + 8 - (KEY_LENGTH.size + length) % 8
+        if length < 0 or numbers + NUMBERS.size > used:
+            break
+        yield data[start : start + length].decode(), numbers
+        position = numbers + NUMBERS.size
+    if position != used:
+        raise ValueError("it holds a file that is no value file")
+
+
 def reserve(descriptor: int, offset: int, length: int) -> None:
     """Give a file its blocks, or raise OSError where the disk has none left."""
     if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, offset, length)
-        return
+        try:
+            os.posix_fallocate(descriptor, offset, length)
+            return
+        except OSError as error:
+            # Not every C library writes zeros where the file system cannot reserve.
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
     while length > 0:
         written = os.pwrite(descriptor, bytes(min(length, 1 << 20)), offset)
         offset += written

@@ -41,15 +41,16 @@ def join(host: str, port: int) -> str:
 def resolve(address: str) -> list[Address]:
     """Return the addresses that a user's ``address`` means, IPv4 first.
 
-    '' means all of both families, where a machine without IPv6 does with IPv4. A name is looked
-    up and means every address it has. Raises ExporterError for one that does not resolve.
+    '' means all of both families, and a name every address it has; a machine without IPv6 does
+    with IPv4. Raises ExporterError for one that does not resolve.
     """
     if not address:
         return [
             Address(socket.AF_INET, "0.0.0.0", required=False),
             Address(socket.AF_INET6, "::", required=False),
         ]
-    flags = socket.AI_NUMERICHOST if _is_numeric(address) else 0
+    numeric = _is_numeric(address)
+    flags = socket.AI_NUMERICHOST if numeric else 0
     try:
         found = socket.getaddrinfo(
             address, None, type=socket.SOCK_STREAM, flags=flags | socket.AI_PASSIVE
@@ -61,7 +62,12 @@ def resolve(address: str) -> list[Address]:
             "Give an IP address with --address, such as 127.0.0.1, or correct the name.",
         ) from None
     addresses = {
-        Address(family, str(where[0]), int(where[3]) if len(where) == 4 else 0)
+        Address(
+            family,
+            str(where[0]),
+            int(where[3]) if len(where) == 4 else 0,
+            required=numeric or family == socket.AF_INET,
+        )
         for family, _, _, _, where in found
         if family in (socket.AF_INET, socket.AF_INET6)
     }

@@ -11,8 +11,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 HIDDEN = "…"
-INTERPRETER = re.compile(r"(python|pypy)[0-9.]*")
+INTERPRETER = re.compile(r"([Pp]ython|pypy)[0-9.]*t?")
+VALUE_OPTION = re.compile(r"-[A-Za-z?]*?([cmWX])(.*)", re.DOTALL)
 DJANGO_SCRIPTS = {"manage.py", "django-admin", "django-admin.py", "django"}
+PATH = re.compile(r"[\w.+@/-]+")
 PROGRAM = re.compile(r"[\w.+-]{1,64}")
 MODULE = re.compile(r"[A-Za-z_][\w.]{0,100}")
 SUBCOMMAND = re.compile(r"[a-z][a-z0-9_-]{0,50}")
@@ -21,7 +23,8 @@ HOST = r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_.*-]{0,100})"
 HOST_AND_PORT = re.compile(HOST + r":[0-9]{1,5}")
 ADDRESS_OPTIONS = {
     "--address", "--bind", "--host", "--http", "--interface", "--listen", "--listen-address",
-    "--port", "--port-range", "--web.listen-address", "-H", "-b", "-p",
+    "--port", "--port-range", "--web.listen-address", "-H", "-b", "-container-ip",
+    "-container-port", "-host-ip", "-host-port", "-p",
 }  # fmt: skip
 
 
@@ -46,8 +49,9 @@ def _select(argv: Sequence[str]) -> Iterator[str]:
         shown, script = _take_script(rest)
         yield from shown
     if script in DJANGO_SCRIPTS and rest and SUBCOMMAND.fullmatch(rest[0]):
-        yield rest.pop(0)
-        if rest and (HOST_AND_PORT.fullmatch(rest[0]) or PORT_ONLY.fullmatch(rest[0])):
+        subcommand = rest.pop(0)
+        yield subcommand
+        if subcommand.startswith("runserver") and rest and _is_address(rest[0]):
             yield rest.pop(0)
     yield from _select_addresses(rest)
 
@@ -57,20 +61,21 @@ def _take_script(rest: list[str]) -> tuple[list[str], str]:
     shown: list[str] = []
     while rest:
         argument = rest.pop(0)
-        if argument == "-m" and rest:
-            module = rest.pop(0)
-            script = module if MODULE.fullmatch(module) else HIDDEN
-            return [*shown, "-m", script], script
-        if argument in ("-c", "-"):
+        if not argument.startswith("-"):
+            script, whole = _program(argument)
+            return [*shown, script, *([] if whole else [HIDDEN])], script
+        option = VALUE_OPTION.fullmatch(argument)
+        if argument == "-" or argument.startswith("--") or (option and option[1] == "c"):
+            # What follows belongs to code without a name, or to an option that is not known here.
             rest.clear()
             return [*shown, HIDDEN], ""
-        if argument in ("-W", "-X"):
+        value = (option[2] or "".join(rest[:1])) if option else ""
+        if option and not option[2]:
             del rest[:1]
-        if argument.startswith("-"):
-            shown.append(HIDDEN)
-            continue
-        script, whole = _program(argument)
-        return [*shown, script, *([] if whole else [HIDDEN])], script
+        if option and option[1] == "m":
+            script = value if MODULE.fullmatch(value) else HIDDEN
+            return [*shown, "-m", script], script
+        shown.append(HIDDEN)
     return shown, ""
 
 
@@ -80,10 +85,13 @@ def _program(argument: str) -> tuple[str, bool]:
     A process may have renamed itself, as gunicorn does: ``gunicorn: master [shop.wsgi]``.
     """
     name = os.path.basename(argument)
-    if PROGRAM.fullmatch(name):
+    if INTERPRETER.fullmatch(name) or name in DJANGO_SCRIPTS:
+        # A name known beforehand is no secret, even in a folder whose name has spaces.
         return name, True
-    beginning = PROGRAM.match(argument)
-    return (beginning[0] if beginning else HIDDEN), False
+    beginning = PATH.match(argument)
+    path = beginning[0] if beginning else ""
+    name = os.path.basename(path)
+    return (name, path == argument) if PROGRAM.fullmatch(name) else (HIDDEN, False)
 
 
 def _select_addresses(arguments: list[str]) -> Iterator[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -56,7 +57,7 @@ def list_listeners() -> list[Listener]:
     """Return all listening TCP sockets that can be seen."""
     try:
         return [
-            Listener(each.family, each.laddr.ip, each.laddr.port, each.pid)
+            _make_listener(each, each.pid)
             for each in _keep_listening(psutil.net_connections("tcp"))
         ]
     except (psutil.Error, OSError):
@@ -67,15 +68,27 @@ def _list_listeners_by_process() -> Iterator[Listener]:
     # macOS shows the sockets of all users to root alone, and those of a process to its user.
     for process in psutil.process_iter():
         try:
-            connections = process.net_connections("tcp")
+            yield from _list_listeners_of(process)
         except (psutil.Error, OSError):
             continue
-        for each in _keep_listening(connections):
-            yield Listener(each.family, each.laddr.ip, each.laddr.port, process.pid)
+
+
+def _list_listeners_of(process: psutil.Process) -> list[Listener]:
+    connections = _keep_listening(process.net_connections("tcp"))
+    return [_make_listener(each, process.pid) for each in connections]
 
 
 def _keep_listening(connections: Iterable[Any]) -> list[Any]:
     return [each for each in connections if each.status == psutil.CONN_LISTEN and each.laddr]
+
+
+def _make_listener(connection: Any, pid: int | None) -> Listener:
+    host, port = connection.laddr
+    ipv4 = host.removeprefix("::ffff:")
+    if ipv4 != host and "." in ipv4:
+        # As Java listens: an IPv6 socket whose address, and so whose port, is one of IPv4.
+        return Listener(socket.AF_INET, ipv4, port, pid)
+    return Listener(connection.family, host, port, pid)
 
 
 def find_owner(probe: Probe, listeners: Iterable[Listener]) -> Owner | Unseen | None:
@@ -83,9 +96,10 @@ def find_owner(probe: Probe, listeners: Iterable[Listener]) -> Owner | Unseen | 
     if probe.state is not State.TAKEN:
         return None
     rivals = [each for each in listeners if _clash(probe.address, probe.port, each)]
-    for rival in sorted(rivals, key=lambda each: each.pid is None):
-        if rival.pid is not None:
-            return describe_process(rival.pid)
+    # Where [::] is held for IPv6 alone, another process may hold the same port for IPv4.
+    rivals.sort(key=lambda each: (each.family != probe.address.family, each.pid is None))
+    if rivals and rivals[0].pid is not None:
+        return describe_process(_find_first_holder(rivals[0], rivals[0].pid))
     return Unseen(_explain_unseen(seen=bool(rivals)))
 
 
@@ -95,7 +109,19 @@ def _clash(address: Address, port: int, listener: Listener) -> bool:
     if address.is_wildcard or listener.host in WILDCARDS:
         # A dual-stack [::] also holds the port for IPv4; an IPv4 socket never does for IPv6.
         return listener.family == address.family or listener.host == "::"
-    return listener.host.removeprefix("::ffff:") == address.host.removeprefix("::ffff:")
+    return listener.host == address.host
+
+
+def _find_first_holder(listener: Listener, pid: int) -> int:
+    """Return the process that gave the socket to its forks: a server's master, not a worker."""
+    try:
+        for parent in psutil.Process(pid).parents():
+            if replace(listener, pid=parent.pid) not in _list_listeners_of(parent):
+                break
+            pid = parent.pid
+    except (psutil.Error, OSError):
+        pass
+    return pid
 
 
 def describe_process(pid: int) -> Owner | Unseen:
@@ -122,7 +148,7 @@ def is_running(pid: int, create_time: float) -> bool:
 
 def _command(process: psutil.Process) -> str:
     try:
-        return command_line.describe([part for part in process.cmdline() if part])
+        return command_line.describe(process.cmdline())
     except psutil.AccessDenied:
         return command_line.describe([process.name()])
 
@@ -136,11 +162,12 @@ def _user(process: psutil.Process) -> str:
 
 
 def _explain_unseen(*, seen: bool) -> str:
-    if seen and os.geteuid() != 0:
+    # Elsewhere than on Linux, other users' sockets are not even listed.
+    if os.geteuid() != 0 and (seen or not sys.platform.startswith("linux")):
         return "another user's process; run as root to see it"
     if seen:
         return (
             "no process visible from here: it is in another PID namespace (a container on the"
             " host's network, or we are in one), or it is the kernel"
         )
-    return "a process that has bound the port without listening, or has just left"
+    return "a process that has bound the port without listening, connects from it or has just left"

@@ -17,6 +17,7 @@ BACKLOG = 128
 # There a specific address binds under a wildcard that listens, if both sides ask for SO_REUSEADDR.
 LETS_STRANGERS_SHARE = sys.platform == "darwin" or "bsd" in sys.platform
 TRIES_FOR_KERNEL_PORT = 20
+FIRST_UNPRIVILEGED = 1024
 
 
 class State(Enum):
@@ -60,10 +61,7 @@ class Probe:
     def reason(self) -> str:
         """Say in one sentence what the state means here; for a taken port the owner says more."""
         if self.state is State.NOT_PERMITTED:
-            return (
-                f"port {self.port} needs privileges that this user has not;"
-                " ports from 1024 up need none"
-            )
+            return _explain_not_permitted(self.port)
         if self.state is State.NOT_HERE:
             return f"{self.address} is not an address of this machine"
         if self.state is State.NO_FAMILY:
@@ -74,6 +72,15 @@ class Probe:
         if self.state is State.FAILED:
             return f"the system refused: {os.strerror(self.error_number)}"
         return {State.FREE: "free", State.TAKEN: "already taken"}[self.state]
+
+
+def _explain_not_permitted(port: int) -> str:
+    if port < FIRST_UNPRIVILEGED:
+        return f"port {port} needs privileges that this user has not; ports from 1024 up need none"
+    return (
+        "a rule of this system (SELinux, a sandbox, ip_unprivileged_port_start)"
+        f" keeps this user from port {port}"
+    )
 
 
 @dataclass(frozen=True)
@@ -123,21 +130,19 @@ def claim(addresses: Sequence[Address], ports: Iterable[int]) -> Claim:
 
 
 def _claim_any(addresses: Sequence[Address]) -> tuple[socket.socket, ...] | Probe:
-    """Let the kernel choose on the first address, and take the same port on the others."""
+    """Let the kernel choose; where the others of ``addresses`` have not that port, again."""
     for _ in range(TRIES_FOR_KERNEL_PORT):
-        first = _listen_on_all(addresses[:1], 0)
-        if isinstance(first, Probe) or len(addresses) == 1:
-            return first
-        others = _listen_on_all(addresses[1:], first[0].getsockname()[1])
-        if not isinstance(others, Probe):
-            return first + others
-        for each in first:
-            each.close()
-    return others
+        outcome = _listen_on_all(addresses, 0)
+        if not isinstance(outcome, Probe) or outcome.state is not State.TAKEN:
+            break
+    return outcome
 
 
 def _listen_on_all(addresses: Sequence[Address], port: int) -> tuple[socket.socket, ...] | Probe:
-    """Return a listening socket for each address, or the first refusal; all or nothing."""
+    """Return a listening socket for each address, or the first refusal; all or nothing.
+
+    Where ``port`` is 0, the first address gets it from the kernel, and the others the same one.
+    """
     missing: Probe | None = None
     with ExitStack() as opened:
         sockets = []
@@ -151,6 +156,7 @@ def _listen_on_all(addresses: Sequence[Address], port: int) -> tuple[socket.sock
                     return missing
             else:
                 sockets.append(bound)
+                port = bound.getsockname()[1]
         if sockets or missing is None:
             opened.pop_all()
             return tuple(sockets)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from .owner import Owner, Unseen, find_owner, list_listeners
-from .probe import Probe, State
+from .probe import FIRST_UNPRIVILEGED, Probe, State
 
 Finding = tuple[Probe, Owner | Unseen | None]
 
@@ -32,12 +32,17 @@ def describe(finding: Finding) -> str:
 
 def advise(findings: Collection[Finding]) -> str:
     """Say what to do when none of the ports can be had."""
-    states = {probe.state for probe, _ in findings}
-    if states == {State.NOT_PERMITTED}:
+    probes = [probe for probe, _ in findings if probe.state is not State.FREE]
+    probes = [probe for probe in probes if not probe.may_be_missing] or probes
+    states = {probe.state for probe in probes}
+    ports = {probe.port for probe in probes}
+    if states == {State.NOT_PERMITTED} and max(ports) < FIRST_UNPRIVILEGED:
         return "Choose a port from 1024 up with --port."
     if states & {State.NOT_HERE, State.NO_FAMILY}:
         return "Choose an address of this machine with --address, such as 127.0.0.1."
-    if len(findings) == 1:
+    if State.TAKEN not in states:
+        return "Choose another port with --port, or several with --port-range."
+    if len(ports) == 1:
         return (
             "Stop that process, or choose another port with --port, or several with --port-range."
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 import logging
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def make_application(
     """Build the routes; ``gather`` makes the page of metrics and runs in a thread of its own."""
     return Application(
         [
-            (telemetry_path, ScrapeHandler, {"gather": gather, "activity": activity}),
+            (re.escape(telemetry_path), ScrapeHandler, {"gather": gather, "activity": activity}),
             ("/", StartHandler, {"telemetry_path": telemetry_path}),
             ("/-/healthy", HealthHandler),
             ("/-/ready", ReadyHandler, {"activity": activity}),
@@ -122,6 +123,9 @@ class ScrapeHandler(PlainHandler):
         self._activity.in_flight += 1
         try:
             await self._answer()
+        except asyncio.CancelledError:
+            # Only the end of the server cancels; Tornado before 6.6 logs that as an error.
+            raise HTTPError(503) from None
         finally:
             self._activity.in_flight -= 1
 
@@ -191,7 +195,7 @@ async def run_in_thread(work: Callable[[], Page]) -> Page:
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Page] = loop.create_future()
 
-    def settle(result: Page | None, error: BaseException | None) -> None:
+    def settle(result: Page | None, error: Exception | None) -> None:
         if future.cancelled():
             return
         if error is not None:
@@ -204,7 +208,9 @@ async def run_in_thread(work: Callable[[], Page]) -> Page:
         try:
             result = work()
         except BaseException as raised:
-            error = raised
+            # As itself, an exit would end the server, and a cancellation would never be answered.
+            error = RuntimeError("the page could not be made")
+            error.__cause__ = raised
         try:
             loop.call_soon_threadsafe(settle, result, error)
         except RuntimeError:

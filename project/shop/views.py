@@ -53,7 +53,9 @@ def slow(request: HttpRequest) -> HttpResponse:
         delay = float(request.GET.get("seconds", "0.5"))
     except ValueError:
         return HttpResponse("seconds is a number.\n", status=400)
-    time.sleep(min(max(delay, 0.0), LONGEST_DELAY))
+    if not 0 <= delay <= LONGEST_DELAY:
+        return HttpResponse(f"seconds is from 0 to {LONGEST_DELAY:g}.\n", status=400)
+    time.sleep(delay)
     return HttpResponse("At last.\n")
 
 

@@ -21,6 +21,7 @@ from ...ports import report
 from ...ports.address import join, resolve
 from ...ports.owner import Owner, is_running
 from ...ports.probe import Probe, State, look
+from ...setting import Options
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ class Command(BaseCommand):
             answer = examine(options)
         except ExporterError as error:
             raise CommandError(str(error), returncode=error.exit_code) from None
+        if hasattr(self.stdout, "reconfigure"):
+            # A terminal that knows ASCII alone shows the rest as escapes, not as a traceback.
+            self.stdout.reconfigure(errors="backslashreplace")
         if options["json"]:
             self.stdout.write(json.dumps(asdict(answer), indent=2))
         else:
@@ -70,15 +74,16 @@ class Command(BaseCommand):
             raise SystemExit(1)
 
 
-def examine(options: conf.Options) -> Answer:
+def examine(options: Options) -> Answer:
     """Look at configuration, directory and ports; a wrong option raises ExporterError."""
     try:
         config = conf.load_config(options)
         choose_collectors(config.collectors)
     except ConfigurationError as error:
-        if error.from_option:
-            raise
-        wrong = {str(each): each for each in (error, *conf.find_wrong_values())}
+        wrong = {each.message: each for each in (error, *conf.find_wrong_values(options))}
+        for each in wrong.values():
+            if each.from_option:
+                raise each from None
         findings = [Finding("error", each.message, each.hint) for each in wrong.values()]
         return Answer(False, [], findings, "Correct that, then run checkports again.")
     findings = list(examine_directory(config.metrics_directory))
@@ -90,8 +95,13 @@ def examine(options: conf.Options) -> Answer:
     ours = find_own_exporter(config.metrics_directory)
     free = list_free_ports([probe for probe, _ in found])
     if free:
-        urls = [f"http://{join(str(each), free[0])}{config.telemetry_path}" for each in addresses]
-        advice = f"runmetrics will serve {' and '.join(urls)}"
+        urls = [
+            f"http://{join(str(probe.address), probe.port)}{config.telemetry_path}"
+            for probe, _ in found
+            if probe.port == free[0] and probe.state is State.FREE
+        ]
+        where = " and ".join(urls) if free[0] else "on a port that the kernel will choose"
+        advice = f"runmetrics will serve {where}"
     else:
         advice = report.advise(found)
     good = bool(free) and not any(each.level == "error" for each in findings)

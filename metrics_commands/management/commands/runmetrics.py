@@ -59,12 +59,11 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        log_format = ""
+        log_format = conf.resolve_or_default(conf.LOG_FORMAT, options)
+        configure_log(log_format, self.stderr)  # type: ignore[arg-type]
         try:
             config = conf.load_config(options)
             names = choose_collectors(config.collectors)
-            log_format = config.log_format
-            configure_log(log_format, self.stderr)  # type: ignore[arg-type]
             if options["once"]:
                 self._print_once(config, names)
             else:
@@ -79,6 +78,8 @@ class Command(BaseCommand):
     def _print_once(self, config: conf.Config, names: Sequence[str]) -> None:
         reader = open_directory(config)
         page = gather(make_set(config, names, reader))
+        if hasattr(self.stdout, "reconfigure"):
+            self.stdout.reconfigure(encoding="utf-8")
         try:
             self.stdout.write(page.body.decode(), ending="")
             self.stdout.flush()
@@ -157,8 +158,8 @@ def lock_directory(reader: DirectoryReader | None, urls: Sequence[str]) -> Direc
         other = read_holder(reader.directory)
         served = f"pid {other.pid} at {', '.join(other.urls)}" if other else "another exporter"
         logger.warning("This metrics directory is served already, by %s.", served)
-    else:
-        lock.publish(holder)
+        return None
+    lock.publish(holder)
     return lock
 
 

@@ -1,0 +1,52 @@
+# The whole developer interface; continuous integration calls the same targets.
+PYTHON ?= python3
+BIN := .venv/bin
+PORT ?= 8000
+
+.PHONY: run test demo bench matrix prepare system-packages clean
+
+## run: install what is needed, prepare the shipped project, serve its metrics
+run: prepare
+	$(BIN)/python manage.py runmetrics
+
+## demo: the web process and the exporter by the Procfile, with some traffic
+demo: prepare
+	@echo "Shop: http://127.0.0.1:$(PORT)/   Metrics: http://127.0.0.1:8001/metrics   Ctrl-C ends it."
+	@$(BIN)/python manage.py generate_traffic --url http://127.0.0.1:$(PORT) & \
+	trap "kill $$!" EXIT; \
+	PATH="$(CURDIR)/$(BIN):$$PATH" honcho start --port $(PORT)
+
+## test: linters, types, system checks and all tests
+test: .venv/development system-packages
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python manage.py check --fail-level WARNING
+	$(BIN)/python -m pytest
+
+## matrix: unit tests on every supported pair of Python and Django that is at hand
+matrix: .venv/development
+	PATH="$$PATH:$$(printf '%s:' $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.*/bin)" $(BIN)/tox run
+
+## bench: print ratios against peers, measured side by side
+bench: .venv/development
+	$(BIN)/python -m benchmarks.scrape
+
+prepare: .venv/installed
+	$(BIN)/python manage.py migrate --verbosity 0
+
+system-packages:
+	@if [ "$$CI" = true ]; then .ci/install-system-packages; fi
+
+.venv/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed; name one with PYTHON=…" if sys.version_info < (3, 10) else 0)'
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --requirement requirements.txt
+	@touch $@
+
+.venv/development: .venv/installed requirements-dev.txt
+	$(BIN)/pip install --quiet --requirement requirements-dev.txt
+	@touch $@
+
+clean:
+	rm -rf .venv .tox var

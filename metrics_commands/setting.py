@@ -1,0 +1,79 @@
+"""One thing a user may decide: where it was written, and what it means."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from django.conf import settings as django_settings
+
+from . import parsers
+from .errors import ConfigurationError
+
+SOURCES = ("option", "environment", "setting")
+
+T = TypeVar("T")
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Given:
+    """A value as somebody wrote it, and where: ``label`` is what an error calls it."""
+
+    source: str
+    label: str
+    value: object
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A collector's name was given, to switch it on or off."""
+
+    on: bool
+    given: Given
+
+
+@dataclass(frozen=True)
+class Setting(Generic[T]):
+    """One thing a user may decide. ``parse`` raises ValueError saying what a value should be."""
+
+    name: str
+    parse: Callable[[object], T]
+    default: T
+    help: str
+    option: str = ""
+    metavar: str = ""
+    in_environment: bool = True
+    repeatable: bool = False
+
+    @property
+    def dest(self) -> str:
+        """Name the option's entry in the parsed command line."""
+        return self.option.lstrip("-").replace("-", "_")
+
+    def given(self, options: Options) -> Iterator[Given]:
+        """Yield what was written, highest source first; an empty environment variable is unset."""
+        if self.option and options.get(self.dest) is not None:
+            yield Given("option", self.option, options[self.dest])
+        if self.in_environment and os.environ.get(self.name):
+            yield Given("environment", f"environment variable {self.name}", os.environ[self.name])
+        if getattr(django_settings, self.name, None) is not None:
+            yield Given("setting", f"setting {self.name}", getattr(django_settings, self.name))
+
+    def parse_given(self, given: Given) -> T:
+        """Turn a written value into the setting's type, or raise ConfigurationError."""
+        try:
+            return self.parse(given.value)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"{given.label} is {parsers.shorten(given.value)}: it should be {error}.",
+                from_option=given.source == "option",
+            ) from None
+
+    def resolve(self, options: Options | None = None) -> T:
+        """Return the value in force, or raise ConfigurationError."""
+        for given in self.given(options or {}):
+            return self.parse_given(given)
+        return self.default

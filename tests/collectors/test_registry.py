@@ -1,0 +1,196 @@
+"""A scrape of several collectors: timed, isolated, each family once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+import pytest
+from django.test import override_settings
+from prometheus_client import Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+
+from metrics_commands.collectors.registry import (
+    BUILT_IN,
+    CollectorSet,
+    Surroundings,
+    choose_collectors,
+    make_collectors,
+)
+from metrics_commands.errors import ConfigurationError
+from metrics_commands.exposition.text import encode
+from metrics_commands.setting import Given, Switch
+from tests.processes import Samples, parse_samples, sample
+
+SUCCESS = "django_exporter_collector_success"
+DURATION = "django_exporter_collector_duration_seconds"
+
+
+class Simple:
+    """A collector that does what a function does."""
+
+    def __init__(self, collect: Callable[[], Iterable[Metric]]) -> None:
+        self.collect = collect
+
+
+def gauge(name: str, value: float, **labels: str) -> Metric:
+    """Return a family of one sample."""
+    family = GaugeMetricFamily(name, "Help.", labels=list(labels))
+    family.add_metric(list(labels.values()), value)
+    return family
+
+
+def make_set(**functions: Callable[[], Iterable[Metric]]) -> CollectorSet:
+    """Make a set of collectors from functions."""
+    return CollectorSet({name: Simple(collect) for name, collect in functions.items()})
+
+
+def scrape(collectors: CollectorSet) -> Samples:
+    """Return the samples of one scrape."""
+    return parse_samples(encode(collectors.gather()).decode())
+
+
+def fail_with_nothing() -> Iterable[Metric]:
+    """Fail before the first family."""
+    raise ValueError("no database")
+
+
+def fail_half_way() -> Iterable[Metric]:
+    """Fail after the first family."""
+    yield gauge("half", 1)
+    raise OSError("gone")
+
+
+def give_up() -> Iterable[Metric]:
+    """Fail as a script does."""
+    raise SystemExit("no credentials")
+
+
+def yield_no_family() -> Iterable[Metric]:
+    """Yield what is no family."""
+    yield None  # type: ignore[misc]
+
+
+def return_nothing() -> Iterable[Metric]:
+    """Forget to return."""
+    return None  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    "bad", [fail_with_nothing, fail_half_way, give_up, yield_no_family, return_nothing]
+)
+def test_a_failing_collector_costs_only_itself(bad: Callable[[], Iterable[Metric]]) -> None:
+    """The page tells which collector fails, and has everything of the others."""
+    samples = scrape(make_set(a=lambda: [gauge("a", 1)], bad=bad, z=lambda: [gauge("z", 2)]))
+    assert (sample(samples, "a"), sample(samples, "z")) == (1, 2)
+    assert [sample(samples, SUCCESS, collector=name) for name in ("a", "bad", "z")] == [1, 0, 1]
+    for name in ("a", "bad", "z"):
+        assert 0 <= (sample(samples, DURATION, collector=name) or 0) < 1
+    assert sample(samples, "half") == (1 if bad is fail_half_way else None)
+
+
+def test_a_failure_is_logged_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    """A collector that fails at every scrape does not fill the log; its recovery is told."""
+    caplog.set_level(logging.INFO, logger="metrics_commands")
+    failing: list[bool] = []
+
+    def collect() -> Iterable[Metric]:
+        if failing[-1]:
+            raise ValueError("no database")
+        return []
+
+    collectors = make_set(queue=collect)
+    told = []
+    for fails in (True, True, False, False, True):
+        failing.append(fails)
+        caplog.clear()
+        collectors.gather()
+        told.append([(each.levelname, each.getMessage()) for each in caplog.records])
+    failed = ("ERROR", "Collector queue failed; the others are served.")
+    works = ("INFO", "Collector queue works again.")
+    assert told == [[failed], [], [works], [], [failed]]
+
+
+def test_of_two_collectors_with_one_family_the_first_wins() -> None:
+    """No family is on the page twice, and numbers of two collectors are never mixed."""
+    collectors = make_set(
+        a=lambda: [gauge("same", 1, worker="a")], b=lambda: [gauge("same", 2, worker="b")]
+    )
+    samples = scrape(collectors)
+    assert sample(samples, "same", worker="a") == 1
+    assert sample(samples, "same", worker="b") is None
+
+
+def test_a_family_that_one_collector_yields_in_pieces_is_whole() -> None:
+    """A collector that makes a family for each of its queues loses none of them at any scrape."""
+    kept = [gauge("length", 1, queue="a"), gauge("length", 2, queue="b")]
+    collectors = make_set(queues=lambda: [*kept, CounterMetricFamily("length", "Help.", value=3)])
+    for _ in range(2):
+        (family,) = [each for each in collectors.gather() if each.name == "length"]
+        assert family.type == "gauge"
+        assert [(each.labels, each.value) for each in family.samples] == [
+            ({"queue": "a"}, 1),
+            ({"queue": "b"}, 2),
+        ]
+
+
+def test_families_are_sorted() -> None:
+    """Two scrapes can be compared line by line."""
+    collectors = make_set(a=lambda: [gauge("z", 1), gauge("b", 1)], b=lambda: [gauge("a", 1)])
+    names = [family.name for family in collectors.gather()]
+    assert names == sorted(names)
+
+
+def test_a_collector_that_cannot_be_made_is_told_at_every_scrape(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The exporter starts without it, and the page says what is missing."""
+
+    def read() -> Iterable[Metric]:
+        return [gauge("from_workers", 1)]
+
+    collectors = make_collectors(["no_such_module", "value_files"], Surroundings("", read))
+    assert "no_such_module cannot start" in caplog.text
+    samples = scrape(collectors)
+    assert sample(samples, SUCCESS, collector="no_such_module") == 0
+    assert sample(samples, "from_workers") == 1
+
+
+def test_all_built_in_collectors_work_together() -> None:
+    """A default start serves every collector, twice in a row, without a family told twice."""
+    with override_settings(INSTALLED_APPS=["metrics_commands"]):
+        collectors = make_collectors(BUILT_IN, Surroundings("shop"))
+    for _ in range(2):
+        samples = scrape(collectors)
+        successes = {name: sample(samples, SUCCESS, collector=name) for name in BUILT_IN}
+        assert successes == dict.fromkeys(BUILT_IN, 1)
+    names = {name for name, _ in samples}
+    assert {"shop_system_usage", "python_info", "django_exporter_build_info"} <= names
+    assert {"process_cpu_seconds_total", "python_gc_collections_total"} <= names
+
+
+def switch(**states: bool) -> dict[str, Switch]:
+    """Return switches, as if given by options."""
+    return {name: Switch(on, Given("option", "--collector", name)) for name, on in states.items()}
+
+
+@pytest.mark.parametrize(
+    ("switches", "missing"),
+    [({}, set()), ({"gc": False, "system": True}, {"gc"}), (dict.fromkeys(BUILT_IN, False), None)],
+)
+def test_all_collectors_are_on_but_those_switched_off(
+    switches: dict[str, bool], missing: set[str] | None
+) -> None:
+    """Nobody has to list what is to be collected."""
+    expected = [] if missing is None else [name for name in BUILT_IN if name not in missing]
+    assert choose_collectors(switch(**switches)) == expected
+
+
+@pytest.mark.parametrize("name", ["systm", "registry", "../system", "", "x" * 500])
+def test_an_unknown_collector_is_refused_with_the_known_names(name: str) -> None:
+    """A typing error is told before anything starts, also when it switches off."""
+    with pytest.raises(ConfigurationError) as refusal:
+        choose_collectors(switch(**{name: False}))
+    assert refusal.value.exit_code == 2
+    assert "system" in str(refusal.value)
+    assert len(str(refusal.value)) < 400

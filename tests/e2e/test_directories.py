@@ -1,0 +1,138 @@
+"""Metrics directories as machines have them: shared, read-only, missing, full."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.traffic import Kind, assert_exact, send, send_mix, wait_for_web
+from tests.processes import BIN, exporter, free_port, run, sample, scrape, started
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and other users need root")
+NOBODY = 65534
+# Imported first: Python itself may lie where the other user cannot read.
+COUNT = """
+import os
+from metrics_commands.directory import use_metrics_directory
+from metrics_commands.multiprocess import directory, identity, value_file
+from prometheus_client import Counter
+os.umask(0o077)
+if "USER_ID" in os.environ:
+    os.setgroups([int(os.environ["GROUP_ID"])])
+    os.setgid(int(os.environ["GROUP_ID"]))
+    os.setuid(int(os.environ["USER_ID"]))
+use_metrics_directory(os.environ["SHARED"])
+Counter("visits_total", "Visits.").inc(int(os.environ["VISITS"]))
+"""
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a file system of 256 KB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", place], check=True)
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def gunicorn(port: int) -> list[str | Path]:
+    """Return the command of a web process with two workers of two threads."""
+    bind = ("--bind", f"127.0.0.1:{port}")
+    return [BIN / "gunicorn", "project.wsgi", *bind, "--workers", "2", "--threads", "2"]
+
+
+@needs_root
+def test_a_full_disk_costs_no_worker_and_no_request(
+    environment: dict[str, str], small_disk: Path
+) -> None:
+    """On 256 KB that fill up under load, every request is answered by the same workers."""
+    (small_disk / "ballast").write_bytes(bytes(200 * 1024))
+    port = free_port()
+    full = environment | {"PROMETHEUS_MULTIPROC_DIR": str(small_disk / "metrics")}
+    with started(gunicorn(port), full) as web:
+        wait_for_web(port)
+        workers = {each.pid for each in psutil.Process(web.pid).children()}
+        send_mix(port, 5)
+        names = [Kind("GET", f"/products/{number}/", 404) for number in range(200)]
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(lambda kind: send(port, kind), names)) == {404}
+        assert {each.pid for each in psutil.Process(web.pid).children()} == workers
+        assert "stay in its memory" in web.output
+        assert os.statvfs(small_disk).f_bavail == 0
+        with exporter(full) as (_, url):
+            scrape(url)
+
+
+@needs_root
+def test_two_users_share_a_setgid_directory(environment: dict[str, str], tmp_path: Path) -> None:
+    """Workers of two users write, and an exporter of either reads all of it."""
+    place = tmp_path / "shared"
+    place.mkdir()
+    os.chown(place, 0, NOBODY)
+    place.chmod(0o2770)
+    for parent in (tmp_path, *tmp_path.parents):
+        if parent.owner() == "root" and parent.name.startswith("pytest"):
+            parent.chmod(0o755)
+    tmp_path.chmod(0o777)
+    for user, visits in ((0, 3), (NOBODY, 4)):
+        shared = {"SHARED": str(place), "VISITS": str(visits)}
+        person = {"USER_ID": str(user), "GROUP_ID": str(NOBODY)}
+        done = run([sys.executable, "-c", COUNT], environment | shared | person)
+        assert (done.returncode, done.stderr) == (0, "")
+    with exporter(environment, "--metrics-dir", str(place)) as (_, url):
+        assert sample(scrape(url), "visits_total") == 7
+    assert {oct(file.stat().st_mode & 0o777) for file in place.glob("*.db")} == {"0o660"}
+
+
+@needs_root
+def test_a_read_only_directory_is_served_and_blocks_nothing(
+    environment: dict[str, str], small_disk: Path
+) -> None:
+    """What lies on a read-only volume is served; a web process there keeps its own numbers."""
+    count = environment | {"SHARED": str(small_disk / "metrics"), "VISITS": "5"}
+    assert run([sys.executable, "-c", COUNT], count).returncode == 0
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    sealed = environment | {"PROMETHEUS_MULTIPROC_DIR": str(small_disk / "metrics")}
+    port = free_port()
+    with exporter(sealed) as (process, url), started(gunicorn(port), sealed) as web:
+        wait_for_web(port)
+        assert sample(scrape(url), "visits_total") == 5
+        assert "cannot be locked" in process.output
+        web.wait_for("file system is read-only")
+
+
+def test_a_missing_directory_is_made_and_recovers(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """An exporter started first serves itself, and the workers' numbers once they come."""
+    place = tmp_path / "not" / "yet"
+    later = environment | {"PROMETHEUS_MULTIPROC_DIR": str(place)}
+    port = free_port()
+    with exporter(later) as (process, url):
+        assert "No process has written there yet" in process.output
+        assert sample(scrape(url), "django_http_requests_before_middlewares_total") is None
+        with started(gunicorn(port), later):
+            sent = wait_for_web(port) + send_mix(port, 1)
+            assert_exact(scrape(url), sent)
+    assert place.stat().st_mode & 0o777 == 0o700
+
+
+def test_without_any_directory_the_exporter_says_what_is_missing(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """It serves its own collectors and names the line to add."""
+    (tmp_path / "bare.py").write_text(
+        "SECRET_KEY = 'x'\nINSTALLED_APPS = ['metrics_commands']\nDATABASES = {}\n"
+    )
+    bare = environment | {"DJANGO_SETTINGS_MODULE": "bare", "PYTHONPATH": str(tmp_path)}
+    with exporter(bare) as (process, url):
+        assert "use_metrics_directory(BASE_DIR" in process.output
+        assert sample(scrape(url), "django_exporter_collector_success", collector="process") == 1

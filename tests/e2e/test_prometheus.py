@@ -1,0 +1,74 @@
+"""A real Prometheus scrapes the exporter, and promtool reads its page."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from tests.e2e.conftest import find_program
+from tests.e2e.test_deployment import procfile
+from tests.e2e.traffic import send_mix, wait_for_web
+from tests.processes import fetch, free_port, started, wait_until
+
+
+@pytest.fixture
+def prometheus() -> str:
+    """Return the program."""
+    return find_program("prometheus", "prometheus")
+
+
+@pytest.fixture
+def promtool() -> str:
+    """Return the program."""
+    return find_program("promtool", "prometheus")
+
+
+def query(server: str, expression: str) -> float | None:
+    """Return the value of an instant query with one result."""
+    _, _, body = fetch(f"{server}/api/v1/query?query={quote(expression)}")
+    result = json.loads(body)["data"]["result"]
+    return float(result[0]["value"][1]) if result else None
+
+
+def test_prometheus_scrapes_and_counts(
+    environment: dict[str, str], tmp_path: Path, prometheus: str
+) -> None:
+    """The target is up, and a query returns the number of requests."""
+    with procfile(environment) as (_, port, url):
+        sent = wait_for_web(port) + send_mix(port, 1)
+        target = re.sub(r"http://|/metrics", "", url)
+        configuration = {
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+            "scrape_configs": [{"job_name": "django", "static_configs": [{"targets": [target]}]}],
+        }
+        (tmp_path / "prometheus.yml").write_text(json.dumps(configuration))
+        address = f"127.0.0.1:{free_port()}"
+        command = [
+            prometheus,
+            f"--config.file={tmp_path}/prometheus.yml",
+            f"--storage.tsdb.path={tmp_path}/tsdb",
+            f"--web.listen-address={address}",
+        ]
+        server = f"http://{address}"
+        with started(command, environment) as process:
+            process.wait_for("Server is ready to receive web requests")
+            wait_until(lambda: query(server, 'up{job="django"}') == 1)
+            total = "sum(django_http_responses_total_by_status_view_method_total)"
+            wait_until(lambda: query(server, total) == sum(sent.values()))
+
+
+def test_promtool_accepts_the_page(environment: dict[str, str], promtool: str) -> None:
+    """The linter has nothing to say, also not about the names kept for compatibility."""
+    with procfile(environment) as (_, port, url):
+        wait_for_web(port)
+        send_mix(port, 1)
+        _, _, page = fetch(url)
+    done = subprocess.run(
+        [promtool, "check", "metrics"], input=page, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")

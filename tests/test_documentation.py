@@ -1,0 +1,85 @@
+"""What the code offers is documented, and what is documented exists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+import pytest
+from django.core.management import load_command_class
+from prometheus_client import Metric
+
+from metrics_commands import conf
+from metrics_commands.collectors.registry import BUILT_IN, Surroundings, make_collectors
+from metrics_commands.instrumentation.requests import request_metrics
+from metrics_commands.setting import Setting
+from tests.processes import ROOT
+
+README = (ROOT / "README.md").read_text()
+METRICS = (ROOT / "docs" / "metrics.md").read_text()
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("setting", conf.SETTINGS, ids=lambda setting: setting.name)
+def test_every_setting_has_a_row(setting: Setting[object]) -> None:
+    """The README's table has each setting with its option."""
+    row = re.search(rf"^\| `{setting.name}` \|(.*?)\|", README, re.MULTILINE)
+    assert row
+    assert row[1].strip() == (f"`{setting.option}`" if setting.option else "")
+
+
+def test_every_documented_setting_exists() -> None:
+    """The README names no setting that is not there."""
+    named = set(re.findall(r"`(PROMETHEUS_[A-Z_]+)`", README))
+    assert named == {setting.name for setting in conf.SETTINGS}
+
+
+@pytest.mark.parametrize("command", ["runmetrics", "checkports"])
+def test_every_option_is_in_the_readme(command: str) -> None:
+    """Each option of our own is named, and its help says something."""
+    parser = load_command_class("metrics_commands", command).create_parser("manage.py", command)
+    common = load_command_class("django.core", "check").create_parser("manage.py", "check")
+    foreign = {option for action in common._actions for option in action.option_strings}
+    for action in parser._actions:
+        for option in set(action.option_strings) - foreign - {"--skip-checks"}:
+            assert f"{option}`" in README or f"{option} " in README, option
+            assert action.help
+
+
+def test_every_collector_is_in_the_readme() -> None:
+    """The table of collectors is complete."""
+    assert [name for name in BUILT_IN if f"`{name}`" not in README] == []
+
+
+def list_families() -> Iterable[Metric]:
+    """Return every family that the exporter or a worker declares."""
+    names = [name for name in BUILT_IN if name != "application"]
+    yield from make_collectors(names, Surroundings()).gather()
+    for metric in vars(request_metrics()).values():
+        if hasattr(metric, "describe"):
+            yield from metric.describe()
+
+
+def on_the_page(family: Metric) -> str:
+    """Return a family's name as the text format writes it."""
+    return f"{family.name}_total" if family.type == "counter" else family.name
+
+
+def test_every_family_is_documented_and_none_else() -> None:
+    """docs/metrics.md has one row for each family, with its type and labels."""
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", METRICS, re.MULTILINE))
+    assert rows == {on_the_page(family): family.type for family in list_families()}
+
+
+@pytest.mark.parametrize("text", [README, METRICS, CHANGELOG], ids=["README", "metrics", "changes"])
+def test_links_and_paths_exist(text: str) -> None:
+    """Files that the documents link to are there."""
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+        assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("find", [re.compile(r"`make (\w+)`").findall], ids=["make"])
+def test_every_named_make_target_exists(find: Callable[[str], list[str]]) -> None:
+    """The Makefile has each target that the README names."""
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(find(README)) <= set(targets)

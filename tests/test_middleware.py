@@ -1,0 +1,279 @@
+"""The two middlewares in every chain that a project may build around them, and without numbers."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import iscoroutinefunction
+from django.conf import LazySettings
+from django.http import HttpRequest, HttpResponse
+from django.test import AsyncClient
+
+from metrics_commands.instrumentation.guard import harmless
+from metrics_commands.middleware import PrometheusAfterMiddleware, PrometheusBeforeMiddleware
+
+from .instrumentation import urls
+from .instrumentation.counts import at_after, at_before, count, exception, visit, visit_async
+from .processes import Samples, clean_environment, parse_samples, run, sample
+
+BOTH = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+BEFORE, AFTER, HERE = urls.BEFORE, urls.AFTER, urls.HERE
+UNNAMED = "<unnamed view>"
+
+
+@pytest.fixture(autouse=True)
+def _site(settings: LazySettings) -> None:
+    settings.ROOT_URLCONF = urls.HERE
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("chain", "path", "expected"),
+    [
+        ([BEFORE], "/plain", at_before() | at_after("plain")),
+        ([AFTER], "/plain", at_after("plain")),
+        ([AFTER, BEFORE], "/plain", at_before() | at_after("plain")),
+        ([BEFORE, f"{HERE}.sync_only", AFTER], "/plain", at_before() | at_after("plain")),
+        (
+            [BEFORE, f"{HERE}.closed", AFTER],
+            "/plain",
+            at_before() | at_after(UNNAMED, status=503, resolved=False),
+        ),
+        (
+            [BEFORE, AFTER, f"{HERE}.closed"],
+            "/plain",
+            at_before() | at_after(UNNAMED, status=503, resolved=False),
+        ),
+        (
+            [BEFORE, f"{HERE}.fails_on_request", AFTER],
+            "/plain",
+            at_before()
+            | at_after(UNNAMED, status=500, resolved=False)
+            | exception("LookupError", UNNAMED),
+        ),
+        (
+            [BEFORE, f"{HERE}.fails_on_response", AFTER],
+            "/plain",
+            at_before() | at_after("plain") | exception("LookupError", "plain"),
+        ),
+        (
+            [BEFORE, AFTER, f"{HERE}.fails_on_request"],
+            "/plain",
+            at_before()
+            | at_after(UNNAMED, status=500, resolved=False)
+            | exception("LookupError", UNNAMED),
+        ),
+        (
+            [BEFORE, AFTER, f"{HERE}.fails_on_response"],
+            "/plain",
+            at_before() | at_after("plain", status=500) | exception("LookupError", "plain"),
+        ),
+        (
+            [BEFORE, f"{HERE}.Excuses", AFTER],
+            "/broken",
+            at_before() | at_after("broken", status=502) | exception("RuntimeError", "broken"),
+        ),
+        (
+            [BEFORE, f"{HERE}.fails_on_response", AFTER],
+            "/missing",
+            at_before() | at_after("missing", status=404) | exception("Http404", "missing"),
+        ),
+    ],
+    ids=[
+        "only the outer",
+        "only the inner",
+        "swapped",
+        "around a sync one",
+        "short-circuited between",
+        "short-circuited behind",
+        "failing between, before the view",
+        "failing between, after the view",
+        "failing behind, before the view",
+        "failing behind, after the view",
+        "exception answered by another",
+        "two exceptions in one request",
+    ],
+)
+def test_each_chain_counts_what_passes_it(
+    chain: list[str],
+    path: str,
+    expected: dict[str, float],
+    asynchronous: bool,
+    settings: LazySettings,
+) -> None:
+    """Wherever others stand, answer or fail, ours count once what reaches them."""
+    settings.MIDDLEWARE = chain
+    assert count(lambda: visit(path, asynchronous=asynchronous)) == expected
+
+
+@pytest.mark.parametrize("kind", [PrometheusBeforeMiddleware, PrometheusAfterMiddleware])
+def test_a_middleware_is_of_the_kind_of_its_chain(kind: Any) -> None:
+    """An async chain stays async through ours, a sync one sync."""
+
+    async def answer_async(request: HttpRequest) -> HttpResponse:
+        return HttpResponse()
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        return HttpResponse()
+
+    assert iscoroutinefunction(kind(answer_async))
+    assert not iscoroutinefunction(kind(answer))
+
+
+def test_async_requests_never_leave_the_event_loop(settings: LazySettings) -> None:
+    """View and both middlewares of an async request run in the event loop's own thread."""
+    settings.MIDDLEWARE = [f"{HERE}.RecordingBefore", f"{HERE}.RecordingAfter"]
+    urls.threads.clear()
+
+    async def go() -> int:
+        assert await visit_async("/async_plain") == 200
+        return threading.get_ident()
+
+    assert asyncio.run(go()) == urls.threads[0]
+    assert len(urls.threads) == 5
+    assert len(set(urls.threads)) == 1
+
+
+def test_concurrent_async_requests_are_all_counted(settings: LazySettings) -> None:
+    """Requests that overlap on one event loop do not disturb each other."""
+    settings.MIDDLEWARE = [BEFORE, AFTER]
+
+    async def go() -> None:
+        await asyncio.gather(*(visit_async("/async_plain") for _ in range(20)))
+
+    once = at_before() | at_after("async_plain")
+    assert count(lambda: asyncio.run(go())) == {key: 20 * each for key, each in once.items()}
+
+
+def test_a_cancelled_request_has_come_and_never_gone(
+    settings: LazySettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client that hangs up leaves a request without response, and no error."""
+    settings.MIDDLEWARE = [BEFORE, AFTER]
+
+    async def go() -> None:
+        entered = asyncio.Event()
+        urls.view_entered.append(entered)
+        task = asyncio.create_task(AsyncClient().get("/endless"))
+        await entered.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    assert count(lambda: asyncio.run(go())) == {
+        "requests_before_middlewares_total": 1,
+        'requests_total_by_method_total{method="GET"}': 1,
+        'requests_total_by_transport_total{transport="http"}': 1,
+        "requests_body_total_bytes_count": 1,
+    }
+    assert not caplog.records
+    assert count(lambda: visit("/plain")) == at_before() | at_after("plain")
+
+
+def test_a_failure_to_count_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Losing numbers neither raises nor fills the log."""
+
+    @harmless
+    def record(number: int) -> None:
+        raise OSError("no numbers today")
+
+    for number in range(3):
+        record(number)
+    assert [each.name for each in caplog.records] == ["metrics_commands"]
+    assert "no numbers today" in caplog.text
+
+
+SITE = """
+import sys
+import django
+from django.conf import settings
+from django.test import Client
+from prometheus_client import REGISTRY, Counter, generate_latest
+
+settings.configure(
+    ALLOWED_HOSTS=["*"],
+    INSTALLED_APPS=["metrics_commands"],
+    MIDDLEWARE=[{before!r}, {after!r}],
+    ROOT_URLCONF={urls!r},
+    SECRET_KEY="unsigned",
+    **{options!r},
+)
+django.setup()
+for name in {others!r}:
+    Counter(name, "Somebody else's.")
+for _ in range(3):
+    assert Client().get("/plain").content == b"plain"
+sys.stdout.write(generate_latest().decode())
+"""
+
+
+def serve_three(
+    home: Path, options: dict[str, object], others: tuple[str, ...] = ()
+) -> tuple[Samples, str]:
+    """Let a process with these settings answer three requests; return its samples and its log."""
+    script = SITE.format(before=BEFORE, after=AFTER, urls=HERE, options=options, others=others)
+    result = run([sys.executable, "-W", "error", "-c", script], clean_environment(home))
+    assert result.returncode == 0, result.stderr
+    return parse_samples(result.stdout), result.stderr
+
+
+def test_namespace_and_buckets_are_settings(tmp_path: Path) -> None:
+    """A namespace comes before every name, and latencies have the buckets asked for."""
+    samples, log = serve_three(
+        tmp_path,
+        {"PROMETHEUS_METRIC_NAMESPACE": "shop", "PROMETHEUS_LATENCY_BUCKETS": [0.5, 60]},
+    )
+    names = {name for name, _ in samples if "django_http" in name}
+    assert names
+    assert all(name.startswith("shop_django_http_") for name in names)
+    for name, labels in [
+        ("requests_latency_including_middlewares_seconds", {}),
+        ("requests_latency_seconds_by_view_method", {"view": "plain", "method": "GET"}),
+    ]:
+        bounds = {
+            dict(found)["le"]
+            for each, found in samples
+            if each == f"shop_django_http_{name}_bucket" and labels.items() <= dict(found).items()
+        }
+        assert bounds == {"0.5", "60.0", "+Inf"}
+        assert sample(samples, f"shop_django_http_{name}_count", **labels) == 3
+    assert not log
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"PROMETHEUS_METRIC_NAMESPACE": "no-name", "PROMETHEUS_LATENCY_BUCKETS": "0.5,60"},
+        {"PROMETHEUS_METRIC_NAMESPACE": 7, "PROMETHEUS_LATENCY_BUCKETS": [60, 0.5]},
+    ],
+    ids=["no names, no numbers", "wrong types, wrong order"],
+)
+def test_wrong_settings_cost_no_numbers(options: dict[str, object], tmp_path: Path) -> None:
+    """Settings that make no sense are as if they were not there."""
+    samples, _ = serve_three(tmp_path, options)
+    latency = "django_http_requests_latency_including_middlewares_seconds"
+    assert sample(samples, f"{latency}_count") == 3
+    assert sample(samples, f"{latency}_bucket", le="0.075") is not None
+
+
+def test_names_that_are_taken_switch_counting_off(tmp_path: Path) -> None:
+    """Where another library has declared one of the names, requests are served, uncounted."""
+    taken = "django_http_requests_total_by_method_total"
+    samples, log = serve_three(tmp_path, {}, (taken,))
+    assert sample(samples, taken) == 0
+    assert not sample(samples, "django_http_requests_before_middlewares_total")
+    assert log.count("Requests are not counted") == 1
+    assert taken in log
+
+
+def test_a_request_that_cannot_be_read_is_served(tmp_path: Path) -> None:
+    """What breaks while counting, as is_secure() with this setting, is lost, and said once."""
+    samples, log = serve_three(tmp_path, {"SECURE_PROXY_SSL_HEADER": ("ONE",)})
+    assert sample(samples, "django_http_responses_before_middlewares_total") == 3
+    assert log.count("A metric was lost") == 2  # one for the request's half, one for the response's
+    assert "ImproperlyConfigured" in log
