@@ -114,7 +114,7 @@ def test_test_traffic_enters_no_live_number(environment: dict[str, str], home: P
     """Exporter, checker and test runs write no value file."""
     with exporter(environment) as (_, url):
         scrape(url)
-        for command in ("checkports", "test"):
-            with started([BIN / "python", "manage.py", command], environment) as process:
+        for command in (["checkports"], ["test", "project.shop"]):
+            with started([BIN / "python", "manage.py", *command], environment) as process:
                 assert process.wait() == 0, process.output
     assert [name for name in os.listdir(home / "metrics") if name.endswith(".db")] == []
