@@ -53,6 +53,9 @@ class ApplicationCollector:
                 if name not in self._failing:
                     logger.exception("No metrics from %s; the others are served.", name)
                 self._failing.add(name)
+                if isinstance(collector, MetricWrapperBase):
+                    # Empty, so that what workers wrote of it does not stand in its place.
+                    yield from collector.describe()
             else:
                 self._failing.discard(name)
                 yield from families

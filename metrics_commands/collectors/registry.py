@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -24,10 +24,30 @@ FAILURES = (Exception, SystemExit)
 BUILT_IN = ("application", "build_info", "gc", "platform", "process", "system", "value_files")
 
 
+class Rendered(Protocol):
+    """Families that come as text, since there are too many of them to make objects first."""
+
+    @property
+    def names(self) -> Collection[str]: ...
+
+    def render(self, skip: Collection[str] = ()) -> bytes: ...
+
+
 class Collector(Protocol):
     """Yield fresh families at every scrape; an exception costs the rest of this collector only."""
 
-    def collect(self) -> Iterable[Metric]: ...
+    def collect(self) -> Iterable[Metric | Rendered]: ...
+
+
+class ValueFiles(Protocol):
+    """The workers' numbers; ``problem`` says why the directory could not be listed, if so."""
+
+    @property
+    def problem(self) -> str: ...
+
+    def read(self) -> Rendered: ...
+
+    def describe_state(self) -> Iterable[Metric]: ...
 
 
 @dataclass(frozen=True)
@@ -35,7 +55,7 @@ class Surroundings:
     """What a collector is given: the metrics' prefix, and the reader of the value files."""
 
     namespace: str = ""
-    read_value_files: Callable[[], Iterable[Metric]] | None = None
+    value_files: ValueFiles | None = None
 
 
 Factory = Callable[[Surroundings], Collector]
@@ -60,16 +80,18 @@ class CollectorSet:
     collectors: Mapping[str, Collector]
     _failing: set[str] = field(default_factory=set)
 
-    def gather(self) -> list[Metric]:
+    def gather(self) -> list[Metric | Rendered]:
         """Run every collector and return all families, sorted by name, each name once.
 
         Where two collectors yield a family of one name, the first in the order wins: what the
         exporter's own process knows of a metric is fresher than what workers left in files.
+        What is rendered comes last, and leaves out the names before it when it is written.
         """
         families: dict[str, Metric] = {}
+        rendered: list[Rendered] = []
         success = GaugeMetricFamily(
             "django_exporter_collector_success",
-            "Whether a collector gave all it had at this scrape.",
+            "Whether a collector worked at this scrape.",
             labels=["collector"],
         )
         duration = GaugeMetricFamily(
@@ -80,19 +102,30 @@ class CollectorSet:
         for name, collector in self.collectors.items():
             start = time.perf_counter()
             own: dict[str, Metric] = {}
-            succeeded = self._run(name, collector, own)
+            succeeded = self._run(name, collector, own, rendered)
             families = own | families
             success.add_metric([name], float(succeeded))
             duration.add_metric([name], time.perf_counter() - start)
         families |= {success.name: success, duration.name: duration}
-        return [families[name] for name in sorted(families)]
+        return [*(families[name] for name in sorted(families)), *rendered]
 
-    def _run(self, name: str, collector: Collector, families: dict[str, Metric]) -> bool:
+    def _run(
+        self,
+        name: str,
+        collector: Collector,
+        families: dict[str, Metric],
+        rendered: list[Rendered],
+    ) -> bool:
         try:
             for family in collector.collect():
-                known = families.setdefault(family.name, family)
-                if known is not family and known.type == family.type:
-                    families[family.name] = join(known, family)
+                if isinstance(family, Metric):
+                    known = families.setdefault(family.name, family)
+                    if known is not family and known.type == family.type:
+                        families[family.name] = unite(known, family)
+                elif hasattr(family, "render"):
+                    rendered.append(family)
+                else:
+                    raise TypeError(f"{type(family).__qualname__} is no metric family")
         except FAILURES:
             if name not in self._failing:
                 logger.exception("Collector %s failed; the others are served.", name)
@@ -104,7 +137,7 @@ class CollectorSet:
         return True
 
 
-def join(first: Metric, second: Metric) -> Metric:
+def unite(first: Metric, second: Metric) -> Metric:
     """Return one family of both, since some collectors yield a family once for every sample."""
     joined = copy(first)
     joined.samples = [*first.samples, *second.samples]
@@ -137,5 +170,5 @@ def make_collectors(names: Iterable[str], surroundings: Surroundings) -> Collect
 
 
 class _Broken:
-    def collect(self) -> Iterable[Metric]:
+    def collect(self) -> Iterable[Metric | Rendered]:
         raise RuntimeError("it could not be started")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from prometheus_client import Metric
 
-from .registry import Surroundings, register
+from .registry import Rendered, Surroundings, register
 
 
 @register("value_files")
@@ -14,8 +14,12 @@ class ValueFilesCollector:
     """Yield the families of every web worker, task worker and command."""
 
     def __init__(self, surroundings: Surroundings) -> None:
-        self._read = surroundings.read_value_files
+        self._files = surroundings.value_files
 
-    def collect(self) -> Iterable[Metric]:
-        """Return nothing where there is no metrics directory; the start lines have said so."""
-        return self._read() if self._read else ()
+    def collect(self) -> Iterable[Metric | Rendered]:
+        """Yield nothing where there is no metrics directory; the start lines have said so."""
+        if self._files is not None:
+            yield self._files.read()
+            yield from self._files.describe_state()
+            if self._files.problem:
+                raise OSError(self._files.problem)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import Protocol
 
 from prometheus_client import Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -16,9 +17,26 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _reported: set[str] = set()
 
 
-def encode(families: Iterable[Metric]) -> bytes:
-    """Return the page; a family that cannot be written is logged once and left out."""
-    return b"".join(_encode_family(family) for family in families)
+class Rendered(Protocol):
+    """Families that are text already; ``render`` leaves out those of some names."""
+
+    def render(self, skip: Collection[str] = ()) -> bytes: ...
+
+
+def encode(families: Iterable[Metric | Rendered]) -> bytes:
+    """Return the page, of families with a name only the first; one that fails is left out.
+
+    That it cannot be written is logged once.
+    """
+    names: set[str] = set()
+    pages = []
+    for family in families:
+        if isinstance(family, Metric):
+            names.add(family.name)
+            pages.append(_encode_family(family))
+        else:
+            pages.append(family.render(names))
+    return b"".join(pages)
 
 
 def _encode_family(family: Metric) -> bytes:

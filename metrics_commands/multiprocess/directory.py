@@ -129,7 +129,8 @@ def _find_doubts(path: Path, found: os.stat_result) -> list[str]:
     doubts = []
     # Root works for the user whose project this is, and gave the directory away itself.
     given_away = os.geteuid() == 0 and path.parent.stat().st_uid == found.st_uid
-    if found.st_uid not in (0, os.geteuid()) and not given_away:
+    trusted = given_away or is_shared_by_group(found)
+    if found.st_uid not in (0, os.geteuid()) and not trusted:
         doubts.append(f"it belongs to another user (uid {found.st_uid})")
     if found.st_mode & stat.S_IWOTH:
         doubts.append("everybody on this machine may write into it")

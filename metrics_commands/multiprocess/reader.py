@@ -1,71 +1,166 @@
-"""Read all value files of a directory and merge them into families."""
+"""Read all value files of a directory, again and again, and merge them."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+import resource
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
-from prometheus_client import Metric
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import REGISTRY, Metric
+from prometheus_client.metrics_core import GaugeMetricFamily
+
+from .source import KeyCache, SourceFile, name_parts, prune
+from .table import Merged, Table, build_table
 
 logger = logging.getLogger("metrics_commands")
 
+RESERVED_DESCRIPTORS = 256
+PRUNE_FACTOR = 2
+
 
 class DirectoryReader:
-    """Merge the value files of one directory, leaving out files that cannot be read.
+    """Merge the value files of one directory; what cannot be read is left out and counted.
 
-    A file that is skipped is logged once; the rest is served.
+    Files stay open between scrapes and entries are parsed once, so that a scrape only fetches
+    numbers, adds them up and writes them. Each file that is left out is logged once.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._skipped: set[str] = set()
-
-    def list_files(self) -> list[str]:
-        """Return the paths of all value files, sorted; none where the directory is missing."""
-        try:
-            with os.scandir(self.directory) as entries:
-                # Reading a pipe would wait for ever; no writer of values makes pipes or links.
-                return sorted(
-                    entry.path
-                    for entry in entries
-                    if entry.name.endswith(".db") and entry.is_file(follow_symlinks=False)
-                )
-        except OSError:
-            return []
+        self._lock = threading.Lock()
+        self._sources: dict[str, SourceFile] = {}
+        self._cache = KeyCache()
+        self._table = Table()
+        self._strange: dict[str, str] = {}
+        self._logged: set[tuple[str, str]] = set()
+        self.problem = ""
+        self._seconds = 0.0
+        self._most_kept = raise_descriptor_limit() - RESERVED_DESCRIPTORS
 
     def count_workers(self) -> int:
         """Return how many processes have left value files here, the dead included."""
-        return len({path.rpartition("_")[2] for path in self.list_files()})
+        return len({worker for _, _, worker in self._list_files()})
+
+    def read(self) -> Merged:
+        """Return the merged numbers of this moment."""
+        with self._lock:
+            start = time.perf_counter()
+            changed = self._open_and_close()
+            for source in self._sources.values():
+                changed |= source.update(self._cache)
+            if changed:
+                self._rebuild()
+            self._log_skipped()
+            merged = self._table.merge()
+            self._seconds = time.perf_counter() - start
+            return merged
 
     def read_families(self) -> Iterable[Metric]:
         """Return the merged families, each with the samples of all workers."""
-        files = self.list_files()
-        while True:
-            try:
-                return merge(files)
-            except Exception:
-                # One bad file fails the whole merge, and only trying each tells which one it is.
-                readable = [file for file in files if self._is_readable(file)]
-                if readable == files:
-                    raise
-                files = readable
+        return self.read().families(declared_units())
 
-    def _is_readable(self, file: str) -> bool:
+    def describe_state(self) -> Iterable[Metric]:
+        """Return the families about the last read, its files and its directory."""
+        with self._lock:
+            reasons = Counter(self._find_skipped().values())
+            up, seconds = float(not self.problem), self._seconds
+        skipped = GaugeMetricFamily(
+            "django_exporter_value_files_skipped",
+            "Value files that are left out, wholly or in part, by reason.",
+            labels=["reason"],
+        )
+        for reason, count in sorted(reasons.items()):
+            skipped.add_metric([reason], count)
+        yield skipped
+        yield GaugeMetricFamily(
+            "django_exporter_metrics_directory_up",
+            "Whether the metrics directory could be listed at this scrape.",
+            value=up,
+        )
+        yield GaugeMetricFamily(
+            "django_exporter_merge_duration_seconds",
+            "Time to read and merge the value files at this scrape.",
+            value=seconds,
+        )
+
+    def _list_files(self) -> list[tuple[str, str, str]]:
+        """Return path, kind and worker of all value files, sorted; note those that are none."""
+        files = []
+        self._strange = {}
+        for entry in self._scan():
+            parts = name_parts(entry.name)
+            if parts is not None and not entry.is_file(follow_symlinks=False):
+                self._strange[entry.path] = "not_a_file"
+            elif parts is not None:
+                files.append((entry.path, *parts))
+            elif entry.name.endswith(".db"):
+                self._strange[entry.path] = "foreign"
+        return sorted(files)
+
+    def _scan(self) -> list[os.DirEntry[str]]:
         try:
-            merge([file])
-        except Exception as error:
-            if file not in self._skipped:
-                self._skipped.add(file)
-                logger.warning(
-                    "Value file %s is left out: %s: %s", file, type(error).__name__, error
-                )
-            return False
-        return True
+            with os.scandir(self.directory) as entries:
+                found = list(entries)
+        except OSError as error:
+            problem = error.strerror or type(error).__name__
+            if problem != self.problem:
+                logger.warning("Metrics directory %s cannot be read: %s.", self.directory, problem)
+            self.problem = problem
+            return []
+        if self.problem:
+            logger.info("Metrics directory %s can be read again.", self.directory)
+        self.problem = ""
+        return found
+
+    def _open_and_close(self) -> bool:
+        listed = self._list_files()
+        here = {path for path, _, _ in listed}
+        gone = self._sources.keys() - here
+        for path in gone:
+            self._sources.pop(path).close()
+        new = [each for each in listed if each[0] not in self._sources]
+        for path, kind, worker in new:
+            kept = len(self._sources) < self._most_kept
+            self._sources[path] = SourceFile(path, kind, worker, kept=kept)
+        return bool(gone or new)
+
+    def _rebuild(self) -> None:
+        files = [self._sources[path] for path in sorted(self._sources)]
+        if len(self._cache.keys) > PRUNE_FACTOR * len(self._table.texts):
+            prune(self._cache, files)
+        self._table = build_table(files, self._table.texts)
+
+    def _log_skipped(self) -> None:
+        skipped = set(self._find_skipped().items())
+        for path, reason in sorted(skipped - self._logged):
+            source = self._sources.get(path)
+            detail = f" ({source.detail})" if source and source.detail else ""
+            logger.warning("Value file %s is left out or cut: %s%s.", path, reason, detail)
+        self._logged = skipped
+
+    def _find_skipped(self) -> dict[str, str]:
+        problems = {path: each.problem for path, each in self._sources.items() if each.problem}
+        return {**self._strange, **self._table.conflicts, **problems}
 
 
-def merge(files: Sequence[str]) -> list[Metric]:
-    """Return the families of some value files; it raises whatever a bad file makes it raise."""
-    return list(MultiProcessCollector.merge(files))  # type: ignore[no-untyped-call]
+def raise_descriptor_limit() -> int:
+    """Raise the soft limit of open files to the hard one; return it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (ValueError, OSError):
+        # macOS calls the hard limit unlimited, and refuses it.
+        return soft
+    return hard
+
+
+def declared_units() -> dict[str, str]:
+    """Return the units of the metrics that this process itself has declared."""
+    declared = {id(each): each for each in vars(REGISTRY)["_names_to_collectors"].values()}
+    units = ((vars(each).get("_name"), vars(each).get("_unit")) for each in declared.values())
+    return {name: unit for name, unit in units if name and unit}

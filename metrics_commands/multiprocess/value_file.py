@@ -1,8 +1,6 @@
 """Write one worker's values of one type into a file that the exporter reads.
 
-The format is prometheus_client's (``prometheus_client/mmap_dict.py``): an int32 of bytes used,
-4 bytes of padding, then entries of int32 key length, JSON key, 1 to 8 spaces up to a multiple
-of 8, and two doubles: value and Unix timestamp.
+The format is prometheus_client's; ``entries.py`` describes it.
 """
 
 from __future__ import annotations
@@ -12,16 +10,14 @@ import logging
 import mmap
 import os
 import struct
-from collections.abc import Iterator
 from pathlib import Path
+
+from .entries import HEADER, LENGTH, NUMBERS, find_entries, pack_entry
 
 logger = logging.getLogger("metrics_commands")
 
 FIRST_SIZE = mmap.PAGESIZE
 LARGEST_SIZE = 2**31 - mmap.PAGESIZE
-HEADER = struct.Struct("=i4x")
-KEY_LENGTH = struct.Struct("=i")
-NUMBERS = struct.Struct("=dd")
 
 _reported: set[int | None] = set()
 
@@ -87,11 +83,14 @@ class ValueFile:
             self.close()
             self._create()
             return
-        reserve(self._descriptor, 0, self._capacity)
         self._map = mmap.mmap(self._descriptor, self._capacity)
-        (used,) = KEY_LENGTH.unpack_from(self._map)
-        self._positions = dict(find_entries(self._map, used or HEADER.size))
+        (used,) = LENGTH.unpack_from(self._map)
         self._used = used or HEADER.size
+        if not HEADER.size <= self._used <= self._capacity:
+            raise ValueError("it holds a file that is no value file")
+        reserve(self._descriptor, self._used, self._capacity - self._used)
+        entries = find_entries(self._map, HEADER.size, self._used)
+        self._positions = {key.decode(): position for key, position in entries}
 
     def _create(self) -> None:
         """Create the file whole under another name first, so that no reader sees an empty one."""
@@ -103,7 +102,7 @@ class ValueFile:
             if is_shared_by_group(directory):
                 os.fchmod(self._descriptor, 0o660)
             reserve(self._descriptor, 0, FIRST_SIZE)
-            os.pwrite(self._descriptor, HEADER.pack(HEADER.size), 0)
+            os.pwrite(self._descriptor, HEADER.pack(HEADER.size, 0), 0)
             self._map = mmap.mmap(self._descriptor, FIRST_SIZE)
             self._capacity = FIRST_SIZE
             os.rename(draft, self._path)
@@ -115,9 +114,7 @@ class ValueFile:
         """Append a key at zero and return where its numbers stand; 0 means in memory."""
         if key in self._in_memory or self._map is None:
             return 0
-        encoded = key.encode()
-        padding = b" " * (8 - (KEY_LENGTH.size + len(encoded)) % 8)
-        entry = KEY_LENGTH.pack(len(encoded)) + encoded + padding + NUMBERS.pack(0.0, 0.0)
+        entry = pack_entry(key.encode())
         end = self._used + len(entry)
         try:
             self._grow(end)
@@ -126,7 +123,7 @@ class ValueFile:
             return 0
         self._map[self._used : end] = entry
         # Readers trust what is before `used`, so it moves only when the entry is whole.
-        self._map[0 : KEY_LENGTH.size] = KEY_LENGTH.pack(end)
+        self._map[0 : LENGTH.size] = LENGTH.pack(end)
         self._used = end
         self._positions[key] = end - NUMBERS.size
         return self._positions[key]
@@ -164,23 +161,8 @@ class ValueFile:
             )
 
 
-def find_entries(data: mmap.mmap, used: int) -> Iterator[tuple[str, int]]:
-    """Yield each key and where its numbers stand; ValueError where the file is not of our kind."""
-    position = HEADER.size
-    while position < used <= len(data):
-        (length,) = KEY_LENGTH.unpack_from(data, position)
-        start = position + KEY_LENGTH.size
-        numbers = start + length + 8 - (KEY_LENGTH.size + length) % 8
-        if length < 0 or numbers + NUMBERS.size > used:
-            break
-        yield data[start : start + length].decode(), numbers
-        position = numbers + NUMBERS.size
-    if position != used:
-        raise ValueError("it holds a file that is no value file")
-
-
 def reserve(descriptor: int, offset: int, length: int) -> None:
-    """Give a file its blocks, or raise OSError where the disk has none left."""
+    """Give the unused end of a file its blocks; OSError where the disk has none left."""
     if hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(descriptor, offset, length)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 
+import psutil
 import pytest
 
 from metrics_commands.collectors.registry import Surroundings
 from metrics_commands.collectors.system import SystemCollector, read_cpu_times
+from tests.processes import wait_until
 
 
 def burn(seconds: float) -> None:
@@ -41,9 +45,12 @@ def test_the_family_stands_under_the_namespace(namespace: str, name: str) -> Non
 
 def test_the_first_reading_shows_what_the_processor_did() -> None:
     """Right after the start a busy machine is not shown as idle."""
-    collector = SystemCollector(Surroundings())
-    burn(0.1)
-    assert 0 < read(collector)["CPU"] <= 100
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        try:
+            wait_until(lambda: psutil.Process(busy.pid).cpu_times().user > 0.05)
+            assert 0 < read(SystemCollector(Surroundings()))["CPU"] <= 100
+        finally:
+            busy.kill()
 
 
 def test_two_scrapes_at_once_show_the_same_use() -> None:

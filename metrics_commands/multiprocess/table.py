@@ -1,0 +1,289 @@
+"""All rows of a page: which series there are, in which order, and how they are written."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, KeysView, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import accumulate
+
+from prometheus_client import Metric
+from prometheus_client.openmetrics.exposition import (
+    UNDERSCORES,
+    escape_label_name,
+    escape_metric_name,
+)
+from prometheus_client.samples import Sample
+from prometheus_client.utils import floatToGoString
+
+from .entries import Key
+from .merging import Group, Series, make_group, series_of
+from .source import SourceFile
+
+Numbers = list[float | None]
+
+
+@dataclass
+class Family:
+    """One metric: ``series`` are its rows on the page, ``first`` to ``last`` those of its group."""
+
+    name: str
+    type: str
+    help: str
+    series: list[Series]
+    group: Group
+    first: int
+    last: int
+    arrange: Callable[[Numbers], Numbers]
+
+    @property
+    def header(self) -> str:
+        """Return the HELP and TYPE lines."""
+        name = exposed_name(self.name, self.type)
+        documentation = self.help.replace("\\", r"\\").replace("\n", r"\n")
+        return f"# HELP {name} {documentation}\n# TYPE {name} {self.type}\n"
+
+
+@dataclass
+class Merged:
+    """The merged numbers of one moment, as bytes of a page or as prometheus_client's families."""
+
+    table: Table
+    numbers: list[Numbers]
+
+    @property
+    def names(self) -> KeysView[str]:
+        """Return the names of the families."""
+        return self.table.families.keys()
+
+    def render(self, skip: Collection[str] = ()) -> bytes:
+        """Return the families in the text format 0.0.4, all but those to skip."""
+        values = [number for numbers in self.numbers for number in numbers if number is not None]
+        parts = self.table.parts.copy()
+        whole = len(values) * 2 == len(parts)
+        if not whole or self.table.hidden or not self.names.isdisjoint(skip):
+            return "".join(self._render_slowly(skip)).encode()
+        parts[1::2] = map(repr, values) if _all_finite(values) else map(format_number, values)
+        return "".join([*parts, "\n"]).encode() if parts else b""
+
+    def _render_slowly(self, skip: Collection[str]) -> Iterator[str]:
+        for family, numbers in zip(self.table.families.values(), self.numbers, strict=True):
+            if family.name in skip:
+                continue
+            yield family.header
+            for series, number in zip(family.series, numbers, strict=True):
+                if number is not None and (family.name, series) not in self.table.hidden:
+                    yield f"{self.table.texts[series]}{format_number(number)}\n"
+
+    def families(self, units: Mapping[str, str]) -> Iterator[Metric]:
+        """Yield the families; their units, which files do not carry, are given."""
+        for family, numbers in zip(self.table.families.values(), self.numbers, strict=True):
+            metric = Metric(family.name, family.help, family.type, units.get(family.name, ""))
+            metric.samples = [
+                Sample(name, dict(labels), number)
+                for (name, labels), number in zip(family.series, numbers, strict=True)
+                if number is not None
+            ]
+            yield metric
+
+
+@dataclass
+class Table:
+    """The rows that a set of files has: rebuilt when entries come or go, else only refilled.
+
+    ``parts`` is the page with room for a number after each text; ``texts`` has each series as it
+    is written; ``hidden`` are series that would stand there twice, which Prometheus refuses.
+    ``conflicts`` are files of which something cannot be served, with the reason.
+    """
+
+    groups: list[Group] = field(default_factory=list)
+    families: dict[str, Family] = field(default_factory=dict)
+    texts: dict[Series, str] = field(default_factory=dict)
+    parts: list[str] = field(default_factory=list)
+    hidden: set[tuple[str, Series]] = field(default_factory=set)
+    conflicts: dict[str, str] = field(default_factory=dict)
+
+    def merge(self) -> Merged:
+        """Fetch the numbers of this moment."""
+        totals = {id(group): group.merge() for group in self.groups}
+        return Merged(
+            self,
+            [
+                family.arrange(totals[id(family.group)][family.first : family.last])
+                for family in self.families.values()
+            ],
+        )
+
+
+def build_table(sources: Sequence[SourceFile], texts: Mapping[Series, str]) -> Table:
+    """Make the table of these files; ``texts`` are known from the table before."""
+    table = Table()
+    kinds = choose_kinds(sources, table.conflicts)
+    for kind in sorted({source.kind for source in sources}):
+        files = [source for source in sources if source.kind == kind]
+        found = find_series(kind, files, kinds)
+        metrics = sorted(found)
+        order: list[Series] = []
+        group = Group(kind, {})
+        for name in metrics:
+            help_text, series = found[name]
+            rows, shown, arrange = arrange_rows(kind, name, series)
+            first = len(order)
+            order += rows
+            table.families[name] = Family(
+                name, kind.split("_")[0], help_text, shown, group, first, len(order), arrange
+            )
+        made = make_group(kind, files, order)
+        group.rows, group.columns = made.rows, made.columns
+        table.groups.append(group)
+    table.families = dict(sorted(table.families.items()))
+    write_texts(table, texts)
+    return table
+
+
+def choose_kinds(sources: Iterable[SourceFile], conflicts: dict[str, str]) -> dict[str, str]:
+    """Return the kind of each metric: what most files say, where they do not agree."""
+    votes: dict[str, Counter[str]] = {}
+    names: dict[int, set[str]] = {}
+    for source in sources:
+        layout = source.layout
+        if id(layout) not in names:
+            names[id(layout)] = {key.metric for key in layout.keys if key}
+        for name in names[id(layout)]:
+            votes.setdefault(name, Counter())[source.kind] += 1
+    chosen: dict[str, str] = {}
+    owners: dict[str, str] = {}
+    for name, counted in sorted(votes.items()):
+        kind = min(counted, key=lambda each: (-counted[each], each))
+        # A counter `a` and a gauge `a_total` would be one name on the page.
+        shown = exposed_name(name, kind.split("_")[0])
+        if owners.setdefault(shown, name) == name:
+            chosen[name] = kind
+    for source in sources:
+        if any(chosen.get(name) != source.kind for name in names[id(source.layout)]):
+            conflicts[source.path] = "conflict"
+    return chosen
+
+
+def find_series(
+    kind: str, sources: Iterable[SourceFile], kinds: Mapping[str, str]
+) -> dict[str, tuple[str, dict[Series, Key]]]:
+    """Return for each metric of this kind its help text and its series."""
+    found: dict[str, tuple[str, dict[Series, Key]]] = {}
+    seen: set[tuple[int, str]] = set()
+    for source in sources:
+        worker = source.worker if kind in ("gauge_all", "gauge_liveall") else ""
+        if (id(source.layout), worker) in seen:
+            continue
+        seen.add((id(source.layout), worker))
+        for key in source.layout.keys:
+            if key is not None and kinds.get(key.metric) == kind:
+                series = found.setdefault(key.metric, (key.help, {}))[1]
+                series.setdefault(series_of(key, kind, source.worker), key)
+    return found
+
+
+def arrange_rows(
+    kind: str, name: str, found: Mapping[Series, Key]
+) -> tuple[list[Series], list[Series], Callable[[Numbers], Numbers]]:
+    """Return a family's rows, its series on the page, and how the numbers become those."""
+    if kind != "histogram":
+        rows = sorted(found)
+        return rows, rows, _as_they_are
+    buckets: dict[tuple[tuple[str, str], ...], list[tuple[float, Series]]] = {}
+    others: dict[tuple[tuple[str, str], ...], list[Series]] = {}
+    for series, key in found.items():
+        if key.bound is None:
+            others.setdefault(key.labels, []).append(series)
+        else:
+            labels = tuple(item for item in key.labels if item[0] != "le")
+            buckets.setdefault(labels, []).append((key.bound, series))
+    rows, shown = [], []
+    spans: list[tuple[int, int]] = []
+    for labels in sorted({*buckets, *others}):
+        bounds = [series for _, series in sorted(buckets.get(labels, ()))]
+        count: Series = (f"{name}_count", labels)
+        rest = sorted(series for series in others.get(labels, ()) if not bounds or series != count)
+        rows += [*bounds, *rest]
+        shown += [*bounds, *([count] if bounds else []), *rest]
+        spans.append((len(bounds), len(rest)))
+    return rows, shown, lambda numbers: accumulate_buckets(numbers, spans)
+
+
+def _as_they_are(numbers: Numbers) -> Numbers:
+    return numbers
+
+
+def accumulate_buckets(numbers: Numbers, spans: Iterable[tuple[int, int]]) -> Numbers:
+    """Turn counts between bounds into counts up to each bound, and add how many there are."""
+    arranged: Numbers = []
+    start = 0
+    for bounds, rest in spans:
+        if bounds:
+            arranged += accumulate(numbers[start : start + bounds])
+            arranged.append(arranged[-1])
+        arranged += numbers[start + bounds : start + bounds + rest]
+        start += bounds + rest
+    return arranged
+
+
+def write_texts(table: Table, known: Mapping[Series, str]) -> None:
+    """Write all that the page has beside numbers."""
+    parts: list[str] = []
+    there: set[str] = set()
+    for family in table.families.values():
+        text = family.header
+        for series in family.series:
+            written = known.get(series) or write_series(series)
+            table.texts[series] = written
+            if written in there:
+                table.hidden.add((family.name, series))
+            there.add(written)
+            parts += [f"\n{text}{written}" if parts else f"{text}{written}", ""]
+            text = ""
+    table.parts = parts
+
+
+def write_series(series: Series) -> str:
+    """Return ``name{label="value",…}`` and a blank."""
+    name, labels = series
+    pairs = ",".join(
+        f'{legal_label_name(label)}="{escape_value(value)}"' for label, value in labels
+    )
+    shown = legal_name(name)
+    return f"{shown}{{{pairs}}} " if pairs else f"{shown} "
+
+
+@lru_cache(8192)
+def legal_name(name: str) -> str:
+    """Return a metric's name with each character that the format does not know replaced."""
+    return str(escape_metric_name(name, UNDERSCORES))
+
+
+@lru_cache(8192)
+def legal_label_name(name: str) -> str:
+    """Return a label's name, likewise."""
+    return str(escape_label_name(name, UNDERSCORES))
+
+
+@lru_cache(8192)
+def escape_value(value: str) -> str:
+    """Escape a label's value."""
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def exposed_name(name: str, kind: str) -> str:
+    """Return a family's name in the text format, where counters are named like their samples."""
+    return legal_name(f"{name}_total" if kind == "counter" else name)
+
+
+def format_number(number: float) -> str:
+    """Write a number as Prometheus reads it."""
+    return repr(number) if math.isfinite(number) else str(floatToGoString(number))  # type: ignore[no-untyped-call]
+
+
+def _all_finite(numbers: Iterable[float]) -> bool:
+    # One infinite or undefined number makes the sum so; an overflow only costs the slower way.
+    return math.isfinite(sum(numbers))
