@@ -11,9 +11,9 @@ run: prepare
 
 ## demo: the web process and the exporter by the Procfile, with some traffic
 demo: prepare
-	@echo "Shop: http://127.0.0.1:$(PORT)/   Metrics: http://127.0.0.1:8001/metrics   Ctrl-C ends it."
+	@echo "The shop is at http://127.0.0.1:$(PORT)/, the metrics where the exporter says. Ctrl-C ends it."
 	@$(BIN)/python manage.py generate_traffic --url http://127.0.0.1:$(PORT) & \
-	trap "kill $$!" EXIT; \
+	trap "kill $$! 2>/dev/null" EXIT INT TERM; \
 	PATH="$(CURDIR)/$(BIN):$$PATH" honcho start --port $(PORT)
 
 ## test: linters, types, system checks and all tests

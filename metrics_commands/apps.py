@@ -11,7 +11,7 @@ from .directory import keep_values_in_memory, stays_in_memory
 
 
 class MetricsCommandsConfig(AppConfig):
-    """Configure the app; see ``docs/settings.md`` for what a user may decide."""
+    """Configure the app; ``conf.py`` has what a user may decide."""
 
     name = "metrics_commands"
     verbose_name = "Metrics"

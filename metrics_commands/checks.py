@@ -13,11 +13,10 @@ from django.conf import settings
 from django.core import checks
 
 from . import conf
-from .directory import ENVIRONMENT_VARIABLE, decision
+from .directory import ENVIRONMENT_VARIABLE, WHAT_TO_ADD, decision
 from .errors import ConfigurationError
 
 TAG = "metrics"
-LINE = 'use_metrics_directory(BASE_DIR / "var" / "metrics")'
 
 
 def warn(number: int, message: str, hint: str) -> checks.CheckMessage:
@@ -61,8 +60,7 @@ def _find_directory_problems() -> Iterator[checks.CheckMessage]:
         yield warn(
             3,
             "No metrics directory: the exporter cannot see the numbers of this process.",
-            "At the top of settings.py: from metrics_commands.directory import"
-            f" use_metrics_directory, then {LINE}.",
+            WHAT_TO_ADD,
         )
     for doubt in decision.doubts:
         yield warn(

@@ -161,6 +161,8 @@ class Config:
 def load_config(options: Options | None = None) -> Config:
     """Read the configuration of one run, or raise ConfigurationError at the first wrong value."""
     options = options or {}
+    # The workers' setting; they fall back to the default, and who starts the exporter is told.
+    LATENCY_BUCKETS.resolve(options)
     return Config(
         address=ADDRESS.resolve(options),
         ports=resolve_ports(options),

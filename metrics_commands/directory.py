@@ -20,6 +20,10 @@ logger = logging.getLogger("metrics_commands")
 
 ENVIRONMENT_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 COMMANDS_IN_MEMORY = ("runmetrics", "checkports")
+WHAT_TO_ADD = (
+    "At the top of settings.py add: from metrics_commands.directory import use_metrics_directory;"
+    ' use_metrics_directory(BASE_DIR / "var" / "metrics")'
+)
 DJANGO_PROGRAMS = ("manage.py", "django-admin", "__main__.py")
 PYTEST_PROGRAMS = ("pytest", "py.test", "__main__.py")
 

@@ -32,7 +32,7 @@ EXCEPTION_COUNTED = "_metrics_exception_counted"
 
 
 class RequestMetrics:
-    """The families, declared once per process, and what to record at which moment."""
+    """The families, declared once per process."""
 
     def __init__(self) -> None:
         self._namespace = conf.resolve_or_default(conf.NAMESPACE)

@@ -37,11 +37,12 @@ START_PAGE = """<!DOCTYPE html>
 
 
 @dataclass(frozen=True)
-class Page:
-    """A finished answer."""
+class Telemetry:
+    """The page of metrics: ``gather`` makes its bytes, in a thread of its own."""
 
+    path: str
     content_type: str
-    body: bytes
+    gather: Callable[[], bytes]
 
 
 @dataclass
@@ -53,14 +54,13 @@ class Activity:
     in_flight: int = 0
 
 
-def make_application(
-    telemetry_path: str, gather: Callable[[], Page], activity: Activity
-) -> Application:
-    """Build the routes; ``gather`` makes the page of metrics and runs in a thread of its own."""
+def make_application(telemetry: Telemetry, activity: Activity) -> Application:
+    """Build the routes."""
+    scrape = {"telemetry": telemetry, "activity": activity}
     return Application(
         [
-            (re.escape(telemetry_path), ScrapeHandler, {"gather": gather, "activity": activity}),
-            ("/", StartHandler, {"telemetry_path": telemetry_path}),
+            (re.escape(telemetry.path), ScrapeHandler, scrape),
+            ("/", StartHandler, {"telemetry_path": telemetry.path}),
             ("/-/healthy", HealthHandler),
             ("/-/ready", ReadyHandler, {"activity": activity}),
         ],
@@ -107,8 +107,8 @@ class NotFoundHandler(PlainHandler):
 class ScrapeHandler(PlainHandler):
     """Serve the metrics: gathered off the event loop, a bounded number at a time."""
 
-    def initialize(self, gather: Callable[[], Page], activity: Activity) -> None:
-        self._gather = gather
+    def initialize(self, telemetry: Telemetry, activity: Activity) -> None:
+        self._telemetry = telemetry
         self._activity = activity
 
     async def get(self) -> None:
@@ -132,14 +132,14 @@ class ScrapeHandler(PlainHandler):
     async def _answer(self) -> None:
         self._activity.gathering += 1
         try:
-            page = await run_in_thread(self._gather)
+            page = await run_in_thread(self._telemetry.gather)
         finally:
             self._activity.gathering -= 1
-        self.set_header("Content-Type", page.content_type)
+        self.set_header("Content-Type", self._telemetry.content_type)
         connection = self.request.connection
         try:
             # Awaited, so that a server that ends waits until the client has the whole page.
-            await asyncio.wait_for(self.finish(page.body), WRITE_SECONDS)
+            await asyncio.wait_for(self.finish(page), WRITE_SECONDS)
         except StreamClosedError:
             logger.debug("A client left before it had the whole page.")
         except asyncio.TimeoutError:
@@ -148,6 +148,7 @@ class ScrapeHandler(PlainHandler):
 
     async def head(self) -> None:
         """Answer without gathering, so without a length."""
+        self.set_header("Content-Type", self._telemetry.content_type)
         await self.flush()
 
 
@@ -190,12 +191,12 @@ class ReadyHandler(PlainHandler):
     head = get
 
 
-async def run_in_thread(work: Callable[[], Page]) -> Page:
+async def run_in_thread(work: Callable[[], bytes]) -> bytes:
     """Run work in a daemon thread: one that never returns must not keep the process from ending."""
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[Page] = loop.create_future()
+    future: asyncio.Future[bytes] = loop.create_future()
 
-    def settle(result: Page | None, error: Exception | None) -> None:
+    def settle(result: bytes | None, error: Exception | None) -> None:
         if future.cancelled():
             return
         if error is not None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 
 from tornado.httpserver import HTTPServer
 
-from .handlers import Activity, Page, make_application
+from .handlers import Activity, Telemetry, make_application
 from .shutdown import Shutdown
 
 IDLE_SECONDS = 75
@@ -21,28 +21,18 @@ CLOSE_SECONDS = 0.5
 STEP = 0.02
 
 
-def serve(
-    sockets: Iterable[socket.socket],
-    telemetry_path: str,
-    gather: Callable[[], Page],
-    shutdown: Shutdown,
-) -> None:
+def serve(sockets: Iterable[socket.socket], telemetry: Telemetry, shutdown: Shutdown) -> int:
     """Answer requests until ``shutdown`` is requested; return when all is closed, within 5 s.
 
-    ``gather`` returns the page of metrics; it is called in threads, possibly several at once.
+    Returns how many scrapes were cut off, because they took longer than that.
     """
-    asyncio.run(_serve(sockets, telemetry_path, gather, shutdown))
+    return asyncio.run(_serve(sockets, telemetry, shutdown))
 
 
-async def _serve(
-    sockets: Iterable[socket.socket],
-    telemetry_path: str,
-    gather: Callable[[], Page],
-    shutdown: Shutdown,
-) -> None:
+async def _serve(sockets: Iterable[socket.socket], telemetry: Telemetry, shutdown: Shutdown) -> int:
     activity = Activity()
     server = HTTPServer(
-        make_application(telemetry_path, gather, activity),
+        make_application(telemetry, activity),
         idle_connection_timeout=IDLE_SECONDS,
         body_timeout=BODY_SECONDS,
         max_header_size=MOST_BYTES,
@@ -54,6 +44,8 @@ async def _serve(
     deadline = time.monotonic() + DRAIN_SECONDS
     while activity.in_flight and time.monotonic() < deadline:
         await asyncio.sleep(STEP)
+    cut_off = activity.in_flight
     server.stop()
     with suppress(asyncio.TimeoutError):
         await asyncio.wait_for(server.close_all_connections(), CLOSE_SECONDS)
+    return cut_off

@@ -18,16 +18,26 @@ from tests.processes import BIN, exporter, free_port, run, sample, scrape, start
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and other users need root")
 NOBODY = 65534
 # Imported first: Python itself may lie where the other user cannot read.
-COUNT = """
+BECOME = """
+    os.setgroups([int(os.environ["GROUP_ID"])])
+    os.setgid(int(os.environ["GROUP_ID"]))
+    os.setuid(int(os.environ["USER_ID"]))
+"""
+READ = f"""
+import os
+from pathlib import Path
+from metrics_commands.multiprocess.reader import DirectoryReader
+if "USER_ID" in os.environ:{BECOME}
+(family,) = DirectoryReader(Path(os.environ["SHARED"])).read_families()
+print(family.samples[0].value)
+"""
+COUNT = f"""
 import os
 from metrics_commands.directory import use_metrics_directory
 from metrics_commands.multiprocess import directory, identity, value_file
 from prometheus_client import Counter
 os.umask(0o077)
-if "USER_ID" in os.environ:
-    os.setgroups([int(os.environ["GROUP_ID"])])
-    os.setgid(int(os.environ["GROUP_ID"]))
-    os.setuid(int(os.environ["USER_ID"]))
+if "USER_ID" in os.environ:{BECOME}
 use_metrics_directory(os.environ["SHARED"])
 Counter("visits_total", "Visits.").inc(int(os.environ["VISITS"]))
 """
@@ -73,7 +83,7 @@ def test_a_full_disk_costs_no_worker_and_no_request(
 
 @needs_root
 def test_two_users_share_a_setgid_directory(environment: dict[str, str], tmp_path: Path) -> None:
-    """Workers of two users write, and an exporter of either reads all of it."""
+    """Workers of two users write, and either of them reads all of it."""
     place = tmp_path / "shared"
     place.mkdir()
     os.chown(place, 0, NOBODY)
@@ -87,6 +97,8 @@ def test_two_users_share_a_setgid_directory(environment: dict[str, str], tmp_pat
         person = {"USER_ID": str(user), "GROUP_ID": str(NOBODY)}
         done = run([sys.executable, "-c", COUNT], environment | shared | person)
         assert (done.returncode, done.stderr) == (0, "")
+        seen = run([sys.executable, "-c", READ], environment | shared | person)
+        assert (seen.stdout, seen.stderr) == (f"{float(3 if user == 0 else 7)}\n", "")
     with exporter(environment, "--metrics-dir", str(place)) as (_, url):
         assert sample(scrape(url), "visits_total") == 7
     assert {oct(file.stat().st_mode & 0o777) for file in place.glob("*.db")} == {"0o660"}

@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -32,16 +33,20 @@ time.sleep(600)
 
 
 def free_ports(count: int) -> list[int]:
-    """Return adjacent ports that are free."""
-    for first in range(20000, 32000, count):
-        with ExitStack() as opened:
-            try:
-                for port in range(first, first + count):
-                    opened.enter_context(socket.create_server(("127.0.0.1", port)))
-            except OSError:
-                continue
-        return list(range(first, first + count))
-    pytest.fail("no adjacent free ports")
+    """Return adjacent ports that are free, the first of them chosen by the kernel."""
+    return wait_until(lambda: try_adjacent(free_port(), count))
+
+
+def try_adjacent(first: int, count: int) -> list[int]:
+    """Return so many ports from a first one on, or none where another program has one."""
+    ports = list(range(first, first + count))
+    with ExitStack() as opened:
+        try:
+            for port in ports:
+                opened.enter_context(socket.create_server(("127.0.0.1", port)))
+        except (OSError, OverflowError):
+            return []
+    return ports
 
 
 def holder(tmp_path: Path, ports: list[int]) -> list[str | Path]:
@@ -147,6 +152,51 @@ def test_a_signal_while_waiting_ends_in_order(
             assert process.stop(number) == 0
 
 
+def test_waiting_for_a_port_has_an_end(environment: dict[str, str]) -> None:
+    """After the seconds asked for, and one line about it, the exporter gives up."""
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = str(held.getsockname()[1])
+        start = time.monotonic()
+        done = run_manage(environment, "runmetrics", "--port", port, "--port-wait", "2.5")
+        assert time.monotonic() - start >= 2.5
+    assert done.returncode == 1
+    assert done.stderr.count("Still without a port") == 1
+    assert "is taken by pid" in done.stderr.splitlines()[-2]
+
+
+def test_two_exporters_of_one_directory_know_each_other(environment: dict[str, str]) -> None:
+    """The second one serves as well, and says where the first does; the path is as asked for."""
+    with exporter(environment) as (first, url):
+        options = ("--telemetry-path", "/internal/numbers")
+        with exporter(environment, *options) as (second, other):
+            assert f"served already, by pid {first.pid} at {url}" in second.output
+            assert other.endswith("/internal/numbers")
+            assert fetch(other)[0] == 200
+            assert fetch(other.replace("/internal/numbers", "/metrics"))[0] == 404
+
+
+def test_an_exporter_writes_no_value_file_by_the_variable_alone(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Where settings.py does not call use_metrics_directory(), the exporter still only reads."""
+    place = tmp_path / "numbers"
+    place.mkdir()
+    (tmp_path / "counting").mkdir()
+    (tmp_path / "counting" / "__init__.py").write_text("")
+    (tmp_path / "counting" / "models.py").write_text(
+        "from prometheus_client import Counter\nvisits = Counter('visits_total', 'Visits.')\n"
+    )
+    (tmp_path / "bare.py").write_text(
+        "SECRET_KEY = 'x'\nINSTALLED_APPS = ['metrics_commands', 'counting']\nDATABASES = {}\n"
+    )
+    bare = {"DJANGO_SETTINGS_MODULE": "bare", "PYTHONPATH": str(tmp_path)}
+    done = run_manage(
+        environment | bare | {"PROMETHEUS_MULTIPROC_DIR": str(place)}, "runmetrics", "--once"
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(place.glob("*.db")) == []
+
+
 def test_a_restart_takes_the_same_port(environment: dict[str, str], home: Path) -> None:
     """Connections of the predecessor in TIME_WAIT do not refuse the port."""
     port = str(free_port())
@@ -168,6 +218,7 @@ def test_a_restart_takes_the_same_port(environment: dict[str, str], home: Path) 
         (["--log-format", "xml"], "'text' or 'json'"),
         (["--telemetry-path", "metrics"], "a path such as '/metrics'"),
         (["--port-wait", "-1"], "a number of seconds"),
+        (["--address", "127.0.0.1:8001"], "without a port"),
     ],
 )
 def test_a_wrong_value_is_one_sentence(

@@ -10,6 +10,10 @@ from http.client import HTTPConnection
 
 from tests.processes import Samples, wait_until
 
+TEMPLATES = {
+    "shop:index": "['shop/index.html', 'shop/product_list.html']",
+    "shop:about": "shop/about.html",
+}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -124,6 +128,10 @@ def _expect(
         if kind.status == 404 and found_view:
             rows["django_http_exceptions_total_by_type_total", (("type", "Http404"),)] += count
             rows["django_http_exceptions_total_by_view_total", found_view] += count
+        rows["django_http_responses_total_by_charset_total", (("charset", "utf-8"),)] += count
+        if view in TEMPLATES and kind.status == 200:
+            template = (("templatename", TEMPLATES[view]),)
+            rows["django_http_responses_total_by_templatename_total", template] += count
         if view == "shop:report":
             rows["django_http_responses_streaming_total", ()] += count
             rows["shop_report_seconds_count", ()] += count

@@ -10,15 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from metrics_commands.server.handlers import Page
+from metrics_commands.server.handlers import Telemetry
 from metrics_commands.server.server import serve
 from metrics_commands.server.shutdown import Shutdown
 from tests.processes import TIMEOUT, wait_until
 
-PLAIN = Page("text/plain; version=0.0.4; charset=utf-8", b"up 1\n")
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+PLAIN = b"up 1\n"
 
 
-def make_plain_page() -> Page:
+def make_plain_page() -> bytes:
     """Gather a page of one sample."""
     return PLAIN
 
@@ -77,7 +78,7 @@ class Gate:
     opened: threading.Event = field(default_factory=threading.Event)
     entered: list[None] = field(default_factory=list)
 
-    def __call__(self) -> Page:
+    def __call__(self) -> bytes:
         """Make a page once the gate is open."""
         self.entered.append(None)
         assert self.opened.wait(TIMEOUT)
@@ -101,7 +102,7 @@ def read_all(client: socket.socket) -> bytes:
 
 @contextmanager
 def running(
-    gather: Callable[[], Page] = make_plain_page,
+    gather: Callable[[], bytes] = make_plain_page,
     telemetry_path: str = "/metrics",
     shutdown: Shutdown | None = None,
 ) -> Iterator[Server]:
@@ -109,7 +110,8 @@ def running(
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
     listener.setblocking(False)
     shutdown = shutdown or Shutdown()
-    thread = threading.Thread(target=serve, args=([listener], telemetry_path, gather, shutdown))
+    telemetry = Telemetry(telemetry_path, CONTENT_TYPE, gather)
+    thread = threading.Thread(target=serve, args=([listener], telemetry, shutdown))
     server = Server(listener.getsockname(), shutdown, thread)
     thread.start()
     try:

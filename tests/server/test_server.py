@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from metrics_commands.server.handlers import MOST_REQUESTS, Page
+from metrics_commands.server.handlers import MOST_REQUESTS
 from tests.processes import fetch
-from tests.server.serving import PLAIN, Gate, Server, read_all, running
+from tests.server.serving import CONTENT_TYPE, PLAIN, Gate, Server, read_all, running
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +23,8 @@ def server() -> Iterator[Server]:
 def test_the_telemetry_path_answers_the_page_that_was_gathered(server: Server) -> None:
     """Prometheus gets exactly the bytes and the content type that were made for it."""
     status, headers, body = fetch(f"{server.url}/metrics?format=any")
-    assert (status, headers["Content-Type"], body) == (200, PLAIN.content_type, PLAIN.body)
-    assert headers["Content-Length"] == str(len(PLAIN.body))
+    assert (status, headers["Content-Type"], body) == (200, CONTENT_TYPE, PLAIN)
+    assert headers["Content-Length"] == str(len(PLAIN))
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_the_telemetry_path_answers_the_page_that_was_gathered(server: Server) -
 def test_pages_beside_the_metrics_answer_without_gathering(path: str, content: str) -> None:
     """People and orchestrators can look as often as they like; only a scrape does work."""
 
-    def gather() -> Page:
+    def gather() -> bytes:
         raise AssertionError("gathered")
 
     with running(gather) as server:
@@ -51,7 +51,7 @@ def test_pages_beside_the_metrics_answer_without_gathering(path: str, content: s
 def test_head_answers_without_a_body_and_without_gathering(path: str) -> None:
     """A HEAD costs nothing, and the connection stays usable after it."""
 
-    def gather() -> Page:
+    def gather() -> bytes:
         raise AssertionError("gathered")
 
     with running(gather) as server:
@@ -110,7 +110,7 @@ def test_one_connection_carries_many_scrapes(server: Server) -> None:
     ports = set()
     for _ in range(3):
         connection.request("GET", "/metrics")
-        assert connection.getresponse().read() == PLAIN.body
+        assert connection.getresponse().read() == PLAIN
         ports.add(connection.sock.getsockname()[1])
     connection.close()
     assert len(ports) == 1
@@ -136,7 +136,7 @@ def test_odd_requests_end_their_own_connection_only(
     received = server.exchange(request_bytes)
     assert received.startswith(answer)
     assert bool(received) == bool(answer)
-    assert fetch(f"{server.url}/metrics")[2] == PLAIN.body
+    assert fetch(f"{server.url}/metrics")[2] == PLAIN
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_page_that_cannot_be_made_is_a_plain_500(
 ) -> None:
     """The scraper sees no detail, the log sees all, and the server goes on."""
 
-    def gather() -> Page:
+    def gather() -> bytes:
         raise error
 
     with running(gather) as server:
@@ -168,7 +168,7 @@ def test_a_slow_scrape_does_not_delay_other_answers() -> None:
         gate.wait_until_entered()
         assert fetch(f"{server.url}/-/healthy")[0] == 200
         gate.opened.set()
-        assert read_all(client).endswith(PLAIN.body)
+        assert read_all(client).endswith(PLAIN)
 
 
 def test_more_scrapes_at_once_than_the_limit_are_refused_and_later_served() -> None:
@@ -195,14 +195,14 @@ def test_a_client_that_leaves_before_its_page_is_made_costs_nothing(
         server.send_scrape().close()
         gate.wait_until_entered()
         gate.opened.set()
-        assert fetch(f"{server.url}/metrics")[2] == PLAIN.body
+        assert fetch(f"{server.url}/metrics")[2] == PLAIN
         assert server.end() < 2
     assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
 
 
 def test_a_client_that_leaves_in_the_middle_of_its_page_does_not_hold_up_the_end() -> None:
     """What was being sent to a client that is gone is no longer in flight."""
-    with running(lambda: Page(PLAIN.content_type, bytes(20_000_000))) as server:
+    with running(lambda: bytes(20_000_000)) as server:
         with server.send_scrape(receive_buffer=4096) as client:
             assert client.recv(12) == b"HTTP/1.1 200"
         assert server.end() < 2
@@ -213,7 +213,7 @@ def test_idle_and_unfinished_connections_do_not_hold_up_the_end() -> None:
     with running() as ending:
         connection = ending.open()
         connection.request("GET", "/metrics")
-        assert connection.getresponse().read() == PLAIN.body
+        assert connection.getresponse().read() == PLAIN
         with ending.connect() as unfinished, ending.connect():
             unfinished.sendall(b"GET /metrics HTTP/1.1\r\nHo")
             assert ending.end() < 2

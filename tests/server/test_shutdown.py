@@ -20,7 +20,7 @@ from tests.server.serving import read_all, running
 
 PROGRAM = """
 import socket, sys, threading
-from metrics_commands.server.handlers import Page
+from metrics_commands.server.handlers import Telemetry
 from metrics_commands.server.server import serve
 from metrics_commands.server.shutdown import Shutdown
 
@@ -34,13 +34,13 @@ def gather():
         open(sys.argv[1]).read()
     elif call == "never":
         threading.Event().wait()
-    return Page("text/plain", BODY)
+    return BODY
 
 with Shutdown() as shutdown:
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
     print("port", listener.getsockname()[1], flush=True)
-    serve([listener], "/metrics", gather, shutdown)
+    print("cut off", serve([listener], Telemetry("/metrics", "text/plain", gather), shutdown))
 listener.close()
 print("ended", flush=True)
 """

@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from ... import conf
 from ...collectors.registry import choose_collectors
+from ...directory import WHAT_TO_ADD
 from ...errors import ConfigurationError, ExporterError
 from ...multiprocess.directory import locate_directory
 from ...multiprocess.lock import read_holder
@@ -25,7 +26,7 @@ from ...setting import Options
 
 
 @dataclass(frozen=True)
-class Finding:
+class Remark:
     """Something about the configuration or the directory; an error makes the answer bad."""
 
     level: str
@@ -39,7 +40,7 @@ class Answer:
 
     good: bool
     ports: list[dict[str, object]]
-    findings: list[Finding]
+    findings: list[Remark]
     advice: str
 
 
@@ -84,13 +85,13 @@ def examine(options: Options) -> Answer:
         for each in wrong.values():
             if each.from_option:
                 raise each from None
-        findings = [Finding("error", each.message, each.hint) for each in wrong.values()]
+        findings = [Remark("error", each.message, each.hint) for each in wrong.values()]
         return Answer(False, [], findings, "Correct that, then run checkports again.")
     findings = list(examine_directory(config.metrics_directory))
     try:
         addresses = resolve(config.address)
     except ExporterError as error:
-        return Answer(False, [], [*findings, Finding("error", error.message)], error.hint)
+        return Answer(False, [], [*findings, Remark("error", error.message)], error.hint)
     found = report.add_owners(look(addresses, config.ports))
     ours = find_own_exporter(config.metrics_directory)
     free = list_free_ports([probe for probe, _ in found])
@@ -140,29 +141,29 @@ def find_own_exporter(directory: Path | None) -> int | None:
     return holder.pid if holder and is_running(holder.pid, holder.create_time) else None
 
 
-def examine_directory(path: Path | None) -> Iterator[Finding]:
+def examine_directory(path: Path | None) -> Iterator[Remark]:
     """Tell what the exporter would find in the metrics directory."""
     if path is None:
-        yield Finding(
+        yield Remark(
             "warning",
             "No metrics directory: the numbers of workers will be missing.",
-            "Call use_metrics_directory() at the top of settings.py.",
+            WHAT_TO_ADD,
         )
         return
     directory = locate_directory(path)
     if not path.exists():
-        yield Finding("info", f"Metrics directory {path} does not exist yet; workers make it.")
+        yield Remark("info", f"Metrics directory {path} does not exist yet; workers make it.")
     elif directory.problem:
-        yield Finding(
+        yield Remark(
             "error",
             f"Metrics directory {directory.path} cannot be read: {directory.problem}.",
             "Run this as the user of the web process, or correct the directory.",
         )
     else:
         workers = DirectoryReader(directory.path).count_workers()
-        yield Finding(
+        yield Remark(
             "info",
             f"Metrics directory {directory.path}: {workers} processes left value files there.",
         )
     for doubt in directory.doubts:
-        yield Finding("warning", f"Metrics directory {directory.path}: {doubt}.")
+        yield Remark("warning", f"Metrics directory {directory.path}: {doubt}.")

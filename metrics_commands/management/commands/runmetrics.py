@@ -22,6 +22,7 @@ from ...collectors.registry import (
     choose_collectors,
     make_collectors,
 )
+from ...directory import WHAT_TO_ADD
 from ...errors import ExporterError
 from ...exposition import text
 from ...log import configure_log
@@ -31,7 +32,7 @@ from ...multiprocess.reader import DirectoryReader
 from ...ports import report
 from ...ports.address import join, resolve
 from ...ports.probe import Claim, NoPortFreeError, claim
-from ...server.handlers import Page
+from ...server.handlers import Telemetry
 from ...server.server import serve
 from ...server.shutdown import Shutdown
 
@@ -81,7 +82,7 @@ class Command(BaseCommand):
         if hasattr(self.stdout, "reconfigure"):
             self.stdout.reconfigure(encoding="utf-8")
         try:
-            self.stdout.write(page.body.decode(), ending="")
+            self.stdout.write(page.decode(), ending="")
             self.stdout.flush()
         except BrokenPipeError:
             # Whoever reads us has seen enough; Python would complain again while it closes.
@@ -90,9 +91,10 @@ class Command(BaseCommand):
 
 def run(config: conf.Config, names: Sequence[str]) -> None:
     """Serve until a signal ends it, or raise ExporterError where no port can be had."""
-    reader = open_directory(config)
-    collectors = make_set(config, names, reader)
     with Shutdown() as shutdown:
+        reader = open_directory(config)
+        collectors = make_set(config, names, reader)
+        telemetry = Telemetry(config.telemetry_path, text.CONTENT_TYPE, lambda: gather(collectors))
         claimed = claim_port(config, shutdown)
         if claimed is None:
             return
@@ -100,34 +102,29 @@ def run(config: conf.Config, names: Sequence[str]) -> None:
         lock = lock_directory(reader, urls)
         try:
             announce(config, claimed, collectors, reader, urls)
-            serve(claimed.sockets, config.telemetry_path, lambda: gather(collectors), shutdown)
+            cut_off = serve(claimed.sockets, telemetry, shutdown)
         finally:
             if lock is not None:
                 lock.release()
-        logger.info("Ended by a signal; everything in flight was answered.")
+        logger.info("Ended by a signal; scrapes that were cut off: %d.", cut_off)
 
 
-def gather(collectors: CollectorSet) -> Page:
+def gather(collectors: CollectorSet) -> bytes:
     """Make the page of metrics."""
-    return Page(text.CONTENT_TYPE, text.encode(collectors.gather()))
+    return text.encode(collectors.gather())
 
 
 def make_set(
     config: conf.Config, names: Sequence[str], reader: DirectoryReader | None
 ) -> CollectorSet:
     """Make the collectors that are on."""
-    read = reader.read_families if reader else None
-    return make_collectors(names, Surroundings(config.namespace, read))
+    return make_collectors(names, Surroundings(config.namespace, reader))
 
 
 def open_directory(config: conf.Config) -> DirectoryReader | None:
     """Return a reader of the metrics directory; None, said aloud, where none is configured."""
     if config.metrics_directory is None:
-        logger.warning(
-            "No metrics directory: the numbers of workers are missing. At the top of settings.py"
-            " add: from metrics_commands.directory import use_metrics_directory;"
-            ' use_metrics_directory(BASE_DIR / "var" / "metrics")'
-        )
+        logger.warning("No metrics directory: the numbers of workers are missing. %s", WHAT_TO_ADD)
         return None
     directory = prepare_directory(config.metrics_directory)
     if directory.problem:
@@ -212,7 +209,7 @@ def announce(
     logger.info("Collectors: %s.", ", ".join(collectors.collectors))
     if reader is not None:
         announce_directory(reader.directory, reader.count_workers())
-    if not config.address:
+    if any(each.getsockname()[0] in ("0.0.0.0", "::") for each in claimed.sockets):
         logger.warning(
             "Listening on all addresses: whoever reaches this machine reads the metrics."
         )
@@ -222,7 +219,7 @@ def announce(
 def announce_directory(path: Path, workers: int) -> None:
     """Tell where the numbers come from, with a hint where nobody has written any."""
     logger.info("Metrics directory: %s; processes that left value files there: %d.", path, workers)
-    if not workers:
+    if not workers and os.path.isdir(path):
         logger.info(
             "No process has written there yet. Start the web process; if it runs already, see"
             " that its settings call use_metrics_directory() with this path."
