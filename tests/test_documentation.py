@@ -12,6 +12,7 @@ from prometheus_client import Metric
 from metrics_commands import conf
 from metrics_commands.collectors.registry import BUILT_IN, Surroundings, make_collectors
 from metrics_commands.instrumentation.requests import request_metrics
+from metrics_commands.multiprocess.folding import Folder
 from metrics_commands.multiprocess.reader import DirectoryReader
 from metrics_commands.setting import Setting
 from tests.processes import ROOT
@@ -55,7 +56,9 @@ def test_every_collector_is_in_the_readme() -> None:
 def list_families() -> Iterable[Metric]:
     """Return every family that the exporter or a worker declares."""
     names = [name for name in BUILT_IN if name != "application"]
-    surroundings = Surroundings(value_files=DirectoryReader(ROOT / "docs"))
+    reader = DirectoryReader(ROOT / "docs")
+    reader.folder = Folder(reader.directory, reader.find_shapes)
+    surroundings = Surroundings(value_files=reader)
     for family in make_collectors(names, surroundings).gather():
         if isinstance(family, Metric):
             yield family

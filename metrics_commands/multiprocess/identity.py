@@ -22,7 +22,7 @@ def worker_identity() -> str:
     global _known
     pid = os.getpid()
     if _known is None or _known[0] != pid:
-        parts = (str(pid), _start_time(), _pid_namespace(), _boot_id(), os.urandom(3).hex())
+        parts = (str(pid), _start_time(), _pid_namespace(), boot_id(), os.urandom(3).hex())
         _known = (pid, "-".join(parts))
     return _known[1]
 
@@ -42,7 +42,8 @@ def _pid_namespace() -> str:
         return "0"
 
 
-def _boot_id() -> str:
+def boot_id() -> str:
+    """Return the beginning of this boot's identifier; 0 where the system has none."""
     try:
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text()
     except OSError:

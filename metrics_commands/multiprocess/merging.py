@@ -10,6 +10,7 @@ from .entries import Key, Labels
 from .source import SourceFile
 
 Series = tuple[str, Labels]
+ARCHIVE = "archive"
 PER_WORKER = {"gauge_all", "gauge_liveall"}
 SUMMED = {"counter", "summary", "histogram", "gauge_sum", "gauge_livesum"}
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import resource
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from prometheus_client import REGISTRY, Metric
 from prometheus_client.metrics_core import GaugeMetricFamily
 
+from .archive import WORKER, Shape, find_shapes, read_generation
+from .fold import FOLDER, list_pending, locked
+from .folding import Folder
 from .source import KeyCache, SourceFile, name_parts, prune
 from .table import Merged, Table, build_table
 
@@ -39,20 +43,23 @@ class DirectoryReader:
         self._strange: dict[str, str] = {}
         self._logged: set[tuple[str, str]] = set()
         self.problem = ""
+        self.folder: Folder | None = None
         self._seconds = 0.0
         self._most_kept = raise_descriptor_limit() - RESERVED_DESCRIPTORS
 
     def count_workers(self) -> int:
         """Return how many processes have left value files here, the dead included."""
-        return len({worker for _, _, worker in self._list_files()})
+        return len({worker for _, _, worker in self._list_files()} - {WORKER})
 
     def read(self) -> Merged:
         """Return the merged numbers of this moment."""
         with self._lock:
             start = time.perf_counter()
-            changed = self._open_and_close()
-            for source in self._sources.values():
-                changed |= source.update(self._cache)
+            # A fold between listing and opening would be seen half.
+            with locked(self.directory, fcntl.LOCK_SH):
+                changed = self._open_and_close()
+                for source in self._sources.values():
+                    changed |= source.update(self._cache)
             if changed:
                 self._rebuild()
             self._log_skipped()
@@ -63,6 +70,22 @@ class DirectoryReader:
     def read_families(self) -> Iterable[Metric]:
         """Return the merged families, each with the samples of all workers."""
         return self.read().families(declared_units())
+
+    def find_shapes(self, paths: Collection[str]) -> Mapping[str, set[Shape]]:
+        """Return how the metrics in some files are declared."""
+        found: dict[str, set[Shape]] = {}
+        with self._lock:
+            layouts = {
+                (source.kind, id(source.layout)): source.layout
+                for path, source in self._sources.items()
+                if path in paths
+            }
+            for (kind, _), layout in layouts.items():
+                if layout.shapes is None:
+                    layout.shapes = dict(find_shapes(kind, layout.keys))
+                for name, shape in layout.shapes.items():
+                    found.setdefault(name, set()).add(shape)
+        return found
 
     def describe_state(self) -> Iterable[Metric]:
         """Return the families about the last read, its files and its directory."""
@@ -87,6 +110,8 @@ class DirectoryReader:
             "Time to read and merge the value files at this scrape.",
             value=seconds,
         )
+        if self.folder is not None:
+            yield from self.folder.describe()
 
     def _list_files(self) -> list[tuple[str, str, str]]:
         """Return path, kind and worker of all value files, sorted; note those that are none."""
@@ -100,6 +125,11 @@ class DirectoryReader:
                 files.append((entry.path, *parts))
             elif entry.name.endswith(".db"):
                 self._strange[entry.path] = "foreign"
+        for name, generation, kind in list_pending(self.directory):
+            if generation > read_generation(self.directory, kind):
+                worker = name_parts(name.partition("-")[2])
+                path = os.path.join(self.directory, FOLDER, name)
+                files.append((path, kind, worker[1] if worker else ""))
         return sorted(files)
 
     def _scan(self) -> list[os.DirEntry[str]]:

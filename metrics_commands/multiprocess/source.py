@@ -7,8 +7,9 @@ import os
 import re
 import stat
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from .entries import HEADER, LENGTH, BadEntryError, Buffer, Key, find_entries, parse_keys
 
@@ -32,6 +33,7 @@ class Layout:
     used: int = HEADER.size
     keys: list[Key | None] = field(default_factory=list)
     doubles: list[int] = field(default_factory=list)
+    shapes: Mapping[str, Any] | None = None
     _gaps: struct.Struct | None = None
     _between: tuple[bytes, ...] = ()
 

@@ -19,7 +19,7 @@ from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
 from .entries import Key
-from .merging import Group, Series, make_group, series_of
+from .merging import ARCHIVE, Group, Series, make_group, series_of
 from .source import SourceFile
 
 Numbers = list[float | None]
@@ -152,7 +152,8 @@ def choose_kinds(sources: Iterable[SourceFile], conflicts: dict[str, str]) -> di
         if id(layout) not in names:
             names[id(layout)] = {key.metric for key in layout.keys if key}
         for name in names[id(layout)]:
-            votes.setdefault(name, Counter())[source.kind] += 1
+            # What the living say of a metric counts, and the archive only where none does.
+            votes.setdefault(name, Counter())[source.kind] += source.worker != ARCHIVE
     chosen: dict[str, str] = {}
     owners: dict[str, str] = {}
     for name, counted in sorted(votes.items()):

@@ -27,6 +27,7 @@ from ...errors import ExporterError
 from ...exposition import text
 from ...log import configure_log
 from ...multiprocess.directory import locate_directory, prepare_directory
+from ...multiprocess.folding import Folder
 from ...multiprocess.lock import DirectoryLock, Holder, read_holder
 from ...multiprocess.reader import DirectoryReader
 from ...ports import report
@@ -157,6 +158,9 @@ def lock_directory(reader: DirectoryReader | None, urls: Sequence[str]) -> Direc
         logger.warning("This metrics directory is served already, by %s.", served)
         return None
     lock.publish(holder)
+    # Who holds the directory folds; where a second exporter holds it, that one does.
+    reader.folder = Folder(reader.directory, reader.find_shapes)
+    reader.folder.start()
     return lock
 
 

@@ -1,0 +1,109 @@
+"""Tell whether a worker still lives: by what the kernel knows of its files, not by its pid."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import sys
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import psutil
+
+from .identity import boot_id
+
+# There a read lease is refused as long as anybody has the file open for writing, or mapped.
+PROVEN_FILE_SYSTEMS = {"ext4", "xfs", "btrfs", "tmpfs"}
+# There only while the writer keeps its descriptor open, as ours does.
+PROVEN_FOR_OUR_WRITER = {"overlay"}
+OUR_IDENTITY = re.compile(
+    r"(?P<pid>\d+)-(?P<start>\d+)-(?P<namespace>\d+)-(?P<boot>\w+)-[0-9a-f]{6}"
+)
+HAS_LEASES = hasattr(fcntl, "F_SETLEASE")
+
+
+class State(Enum):
+    """Whether a file's writer lives. What is unknown is never folded."""
+
+    LIVE = "live"
+    DEAD = "dead"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A state, and of an unknown one why."""
+
+    state: State
+    why: str = ""
+
+
+def judge(descriptor: int, worker: str, file_system: str) -> Verdict:
+    """Take a read lease on a file if its writer is dead; the caller lets it go by closing.
+
+    The descriptor is read-only. The kernel grants the lease only when nobody has the file open
+    for writing, also in another PID namespace.
+    """
+    if not HAS_LEASES:
+        return judge_by_pid(worker)
+    if file_system not in PROVEN_FILE_SYSTEMS and not (
+        file_system in PROVEN_FOR_OUR_WRITER and OUR_IDENTITY.fullmatch(worker)
+    ):
+        return Verdict(
+            State.UNKNOWN, f"leases on {file_system or 'this file system'} prove nothing"
+        )
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        if error.errno == errno.EAGAIN:
+            return Verdict(State.LIVE)
+        if error.errno in (errno.EACCES, errno.EPERM):
+            why = "it belongs to another user: run as that user, or with CAP_LEASE"
+            return Verdict(State.UNKNOWN, why)
+        return Verdict(State.UNKNOWN, f"no lease: {os.strerror(error.errno or 0)}")
+    return Verdict(State.DEAD)
+
+
+def is_awaited(descriptor: int) -> bool:
+    """Tell whether somebody waits in open() for us to give the lease back."""
+    return HAS_LEASES and fcntl.fcntl(descriptor, fcntl.F_GETLEASE) != fcntl.F_RDLCK
+
+
+def judge_by_pid(worker: str) -> Verdict:
+    """Judge by pid and creation time, where there are no leases, as on macOS."""
+    match = OUR_IDENTITY.fullmatch(worker)
+    if match is None:
+        return Verdict(State.UNKNOWN, "its name does not tell which process wrote it")
+    if match["boot"] != boot_id():
+        return Verdict(State.UNKNOWN, "it was written before the last boot, or elsewhere")
+    try:
+        created = psutil.Process(int(match["pid"])).create_time()
+    except psutil.NoSuchProcess:
+        return Verdict(State.DEAD)
+    except psutil.Error:
+        return Verdict(State.UNKNOWN, "its process cannot be seen")
+    # The identity was made after its process; a younger process only has the same pid.
+    return Verdict(State.DEAD if created > int(match["start"]) + 1 else State.LIVE)
+
+
+def find_file_system(directory: Path) -> str:
+    """Return the type of the file system that a directory lies on; '' where that is unknown."""
+    if not sys.platform.startswith("linux"):
+        return ""
+    path = os.path.realpath(directory)
+    best, kind = "", ""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        mount = re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), before.split()[4])
+        inside = path == mount or path.startswith(mount.rstrip("/") + "/")
+        # The last of several mounts on one point is the one that is seen.
+        if inside and len(mount) >= len(best):
+            best, kind = mount, after.split()[0]
+    return kind
