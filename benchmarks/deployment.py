@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,20 @@ def write_worker(directory: Path, name: str, views: int, seed: int) -> int:
             file.write_value(key, float(generator.randrange(1000)), 0.0)
         file.close()
     return sum(map(len, kinds.values()))
+
+
+@contextmanager
+def hold_workers(directory: Path, count: int, views: int) -> Iterator[None]:
+    """Have so many workers' files open for writing, as living workers have."""
+    held = []
+    for number in range(count):
+        write_worker(directory, f"live{number}", views, number)
+        held += [path.open("r+b") for path in directory.glob(f"*_live{number}.db")]
+    try:
+        yield
+    finally:
+        for file in held:
+            file.close()
 
 
 def _pairs(views: int) -> Iterator[tuple[str, str]]:

@@ -22,6 +22,8 @@ PROVEN_FOR_OUR_WRITER = {"overlay"}
 OUR_IDENTITY = re.compile(
     r"(?P<pid>\d+)-(?P<start>\d+)-(?P<namespace>\d+)-(?P<boot>\w+)-[0-9a-f]{6}"
 )
+CAP_LEASE = 28
+FOREIGN = "it belongs to another user: run as that user, or with CAP_LEASE"
 HAS_LEASES = hasattr(fcntl, "F_SETLEASE")
 
 
@@ -49,22 +51,42 @@ def judge(descriptor: int, worker: str, file_system: str) -> Verdict:
     """
     if not HAS_LEASES:
         return judge_by_pid(worker)
-    if file_system not in PROVEN_FILE_SYSTEMS and not (
-        file_system in PROVEN_FOR_OUR_WRITER and OUR_IDENTITY.fullmatch(worker)
-    ):
-        return Verdict(
-            State.UNKNOWN, f"leases on {file_system or 'this file system'} prove nothing"
-        )
+    why = _explain_file_system(worker, file_system)
+    if why:
+        return Verdict(State.UNKNOWN, why)
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError as error:
         if error.errno == errno.EAGAIN:
             return Verdict(State.LIVE)
         if error.errno in (errno.EACCES, errno.EPERM):
-            why = "it belongs to another user: run as that user, or with CAP_LEASE"
-            return Verdict(State.UNKNOWN, why)
+            return Verdict(State.UNKNOWN, FOREIGN)
         return Verdict(State.UNKNOWN, f"no lease: {os.strerror(error.errno or 0)}")
     return Verdict(State.DEAD)
+
+
+def foresee_unknown(path: str, worker: str, file_system: str) -> str:
+    """Return why a file's writer could not be judged, without asking for a lease; '' if it can."""
+    if not HAS_LEASES:
+        return judge_by_pid(worker).why
+    foreign = os.lstat(path).st_uid != os.geteuid() and not _may_lease_any()
+    return _explain_file_system(worker, file_system) or (FOREIGN if foreign else "")
+
+
+def _explain_file_system(worker: str, file_system: str) -> str:
+    ours = file_system in PROVEN_FOR_OUR_WRITER and OUR_IDENTITY.fullmatch(worker)
+    if file_system in PROVEN_FILE_SYSTEMS or ours:
+        return ""
+    return f"on the file system {file_system or '(unknown)'} a lease proves nothing"
+
+
+def _may_lease_any() -> bool:
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return os.geteuid() == 0
+    capabilities = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.MULTILINE)
+    return bool(capabilities and int(capabilities[1], 16) >> CAP_LEASE & 1)
 
 
 def is_awaited(descriptor: int) -> bool:

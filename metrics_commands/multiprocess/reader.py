@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from prometheus_client import REGISTRY, Metric
@@ -18,6 +19,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from .archive import WORKER, Shape, find_shapes, read_generation
 from .fold import FOLDER, list_pending, locked
 from .folding import Folder
+from .liveness import find_file_system, foresee_unknown
 from .source import KeyCache, SourceFile, name_parts, prune
 from .table import Merged, Table, build_table
 
@@ -50,6 +52,17 @@ class DirectoryReader:
     def count_workers(self) -> int:
         """Return how many processes have left value files here, the dead included."""
         return len({worker for _, _, worker in self._list_files()} - {WORKER})
+
+    def explain_unknown(self) -> Counter[str]:
+        """Count the files that would never be folded, by why; no lease is taken."""
+        file_system = find_file_system(self.directory)
+        reasons: Counter[str] = Counter()
+        for path, _, worker in self._list_files():
+            with suppress(OSError):
+                why = worker != WORKER and foresee_unknown(path, worker, file_system)
+                if why:
+                    reasons[why] += 1
+        return reasons
 
     def read(self) -> Merged:
         """Return the merged numbers of this moment."""

@@ -250,9 +250,7 @@ def write_texts(table: Table, known: Mapping[Series, str]) -> None:
 def write_series(series: Series) -> str:
     """Return ``name{label="value",…}`` and a blank."""
     name, labels = series
-    pairs = ",".join(
-        f'{legal_label_name(label)}="{escape_value(value)}"' for label, value in labels
-    )
+    pairs = ",".join(map(write_pair, labels))
     shown = legal_name(name)
     return f"{shown}{{{pairs}}} " if pairs else f"{shown} "
 
@@ -264,15 +262,11 @@ def legal_name(name: str) -> str:
 
 
 @lru_cache(8192)
-def legal_label_name(name: str) -> str:
-    """Return a label's name, likewise."""
-    return str(escape_label_name(name, UNDERSCORES))
-
-
-@lru_cache(8192)
-def escape_value(value: str) -> str:
-    """Escape a label's value."""
-    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+def write_pair(pair: tuple[str, str]) -> str:
+    """Return ``label="value"``, in legal characters."""
+    label, value = pair
+    escaped = value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+    return f'{escape_label_name(label, UNDERSCORES)}="{escaped}"'
 
 
 def exposed_name(name: str, kind: str) -> str:

@@ -160,10 +160,17 @@ def examine_directory(path: Path | None) -> Iterator[Remark]:
             "Run this as the user of the web process, or correct the directory.",
         )
     else:
-        workers = DirectoryReader(directory.path).count_workers()
+        reader = DirectoryReader(directory.path)
+        workers = reader.count_workers()
         yield Remark(
             "info",
             f"Metrics directory {directory.path}: {workers} processes left value files there.",
         )
+        for why, count in sorted(reader.explain_unknown().items()):
+            yield Remark(
+                "warning",
+                f"{count} value files there will never be folded: {why}.",
+                "They are served, but pile up as workers come and go.",
+            )
     for doubt in directory.doubts:
         yield Remark("warning", f"Metrics directory {directory.path}: {doubt}.")
