@@ -7,7 +7,7 @@ from types import ModuleType
 from django.apps import AppConfig
 from django.core import checks as django_checks
 
-from .directory import keep_values_in_memory, stays_in_memory
+from .directory import adopt_environment
 
 
 class MetricsCommandsConfig(AppConfig):
@@ -18,10 +18,8 @@ class MetricsCommandsConfig(AppConfig):
 
     def __init__(self, app_name: str, app_module: ModuleType | None) -> None:
         super().__init__(app_name, app_module)
-        # Before any models are loaded: an exporter must not write value files itself, also
-        # where PROMETHEUS_MULTIPROC_DIR is set and use_metrics_directory() is not called.
-        if stays_in_memory():
-            keep_values_in_memory()
+        # Before any models are loaded, whose metrics go where this decides.
+        adopt_environment()
 
     def ready(self) -> None:
         """Register the system checks."""
@@ -29,3 +27,4 @@ class MetricsCommandsConfig(AppConfig):
 
         django_checks.register(checks.check_settings, checks.TAG)
         django_checks.register(checks.check_directory, checks.TAG)
+        django_checks.register(checks.check_middleware, checks.TAG)

@@ -17,6 +17,8 @@ from .directory import ENVIRONMENT_VARIABLE, WHAT_TO_ADD, decision
 from .errors import ConfigurationError
 
 TAG = "metrics"
+BEFORE = "metrics_commands.middleware.PrometheusBeforeMiddleware"
+AFTER = "metrics_commands.middleware.PrometheusAfterMiddleware"
 
 
 def warn(number: int, message: str, hint: str) -> checks.CheckMessage:
@@ -41,6 +43,25 @@ def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
 
 def _advise(error: ConfigurationError) -> str:
     return error.hint or "Correct it, then run 'manage.py checkports' to see whether it will work."
+
+
+def check_middleware(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Report one middleware without the other, or both in the wrong order."""
+    ours = [name for name in settings.MIDDLEWARE if name in (BEFORE, AFTER)]
+    if ours in ([], [BEFORE, AFTER]):
+        return []
+    return [
+        warn(
+            9,
+            "Of the metrics' two middlewares one is missing, or they stand in the wrong order.",
+            f"Let MIDDLEWARE begin with {BEFORE!r} and end with {AFTER!r}.",
+        )
+    ]
+
+
+def find_warnings() -> list[checks.CheckMessage]:
+    """Return what ``manage.py check`` would say, for those who start only the exporter."""
+    return [*check_settings(), *check_directory(), *check_middleware()]
 
 
 def check_directory(**kwargs: Any) -> list[checks.CheckMessage]:

@@ -63,6 +63,8 @@ def use_metrics_directory(path: str | os.PathLike[str]) -> None:
 
 
 def _use_metrics_directory(path: str | os.PathLike[str]) -> None:
+    if not os.fspath(path) and not os.environ.get(ENVIRONMENT_VARIABLE):
+        raise ValueError("the path is empty")
     requested = Path(os.path.abspath(path))
     if decision.requested is not None:
         if requested != decision.requested and requested not in decision.others:
@@ -73,6 +75,7 @@ def _use_metrics_directory(path: str | os.PathLike[str]) -> None:
     decision.path = chosen
     if stays_in_memory():
         os.environ[ENVIRONMENT_VARIABLE] = str(chosen)
+        decision.early_metrics = _find_metrics()
         keep_values_in_memory()
         return
     from .multiprocess.directory import prepare_directory
@@ -98,6 +101,14 @@ def _give_up(path: object, problem: str) -> None:
         path,
         problem,
     )
+
+
+def adopt_environment() -> None:
+    """Do what the line in ``settings.py`` does, where only the environment names a directory."""
+    if stays_in_memory():
+        keep_values_in_memory()
+    elif decision.requested is None and os.environ.get(ENVIRONMENT_VARIABLE):
+        use_metrics_directory(os.environ[ENVIRONMENT_VARIABLE])
 
 
 def stays_in_memory() -> bool:
@@ -139,6 +150,9 @@ def _values_module() -> Any:
 def _find_metrics() -> tuple[str, ...]:
     """Return the names of metrics that other code made before us, without importing anything."""
     if "prometheus_client" not in sys.modules:
+        return ()
+    if getattr(_values_module().ValueClass, "_multiprocess", False):
+        # By the environment variable alone, they have been written to files from the start.
         return ()
     from prometheus_client import REGISTRY
     from prometheus_client.metrics import MetricWrapperBase

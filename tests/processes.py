@@ -19,6 +19,7 @@ from email.message import Message
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -156,12 +157,27 @@ def started(
     try:
         yield process
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(popen.pid, signal.SIGKILL)
+        kill_tree(popen.pid)
         popen.wait(TIMEOUT)
         process._reader.join(TIMEOUT)
         assert popen.stdout is not None
         popen.stdout.close()
+
+
+def kill_tree(pid: int) -> None:
+    """Kill a process, all below it, and what is left of its session."""
+    try:
+        tree = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        tree = []
+    # A Procfile runner gives each of its children a session of its own.
+    for group in (pid, *(each.pid for each in tree)):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+    for each in tree:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+    psutil.wait_procs(tree, TIMEOUT)
 
 
 @contextmanager

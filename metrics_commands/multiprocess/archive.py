@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +22,7 @@ logger = logging.getLogger("metrics_commands")
 
 WORKER = ARCHIVE
 MOST_SERIES = 50_000
+SLICE = 1_000
 OTHER = "<other>"
 Numbers = tuple[float, float]
 
@@ -47,10 +49,11 @@ class Archive:
     def add(self, entries: Mapping[bytes, Numbers]) -> None:
         """Take a dead worker's numbers in, by the meaning of the kind."""
         self._forget_other_shapes(shapes_of(self.kind, entries))
+        # A file's new series go in together or not at all, else histograms lost some buckets.
+        new = sum(encoded not in self.entries for encoded in entries)
+        full = len(self.entries) + new > MOST_SERIES
         for encoded, numbers in entries.items():
-            key = encoded
-            if key not in self.entries and len(self.entries) >= MOST_SERIES:
-                key = to_other(encoded)
+            key = to_other(encoded) if full and encoded not in self.entries else encoded
             known = self.entries.get(key)
             self.entries[key] = numbers if known is None else merge(self.kind, known, numbers)
 
@@ -77,7 +80,7 @@ class Archive:
         )
         self.forgotten += len(names)
         encoded = list(self.entries)
-        for each, key in zip(encoded, parse_keys(encoded), strict=True):
+        for each, key in zip(encoded, parse_slowly(encoded), strict=True):
             if key is None or key.metric in names:
                 del self.entries[each]
         for name in names:
@@ -100,9 +103,15 @@ def to_other(encoded: bytes) -> bytes:
     return json.dumps([metric, sample, bounded, documentation], sort_keys=True).encode()
 
 
+def parse_slowly(encoded: list[bytes]) -> Iterator[Key | None]:
+    """Parse keys in slices, since other threads wait while Python reads one piece of JSON."""
+    for start in range(0, len(encoded), SLICE):
+        yield from parse_keys(encoded[start : start + SLICE])
+
+
 def shapes_of(kind: str, entries: Iterable[bytes]) -> dict[str, Shape]:
     """Return how the metrics of some entries are declared."""
-    return dict(find_shapes(kind, parse_keys(list(entries))))
+    return dict(find_shapes(kind, parse_slowly(list(entries))))
 
 
 def find_shapes(kind: str, keys: Iterable[Key | None]) -> Iterator[tuple[str, Shape]]:
@@ -115,6 +124,9 @@ def find_shapes(kind: str, keys: Iterable[Key | None]) -> Iterator[tuple[str, Sh
             if key.bound is not None:
                 bounds.setdefault(key.metric, set()).add(key.bound)
     for name, found in labels.items():
+        # A worker that was killed while it made a histogram left no last bucket.
+        if kind == "histogram" and math.inf not in bounds.get(name, ()):
+            continue
         yield name, Shape(kind, tuple(sorted(found)), frozenset(bounds.get(name, ())))
 
 
@@ -124,13 +136,21 @@ def archive_path(directory: Path, kind: str) -> Path:
 
 
 def read_generation(directory: Path, kind: str) -> int:
-    """Return the generation of an archive; 0 where there is none."""
+    """Return the generation of an archive; 0 where there is none, or none that can be read."""
+    try:
+        return require_generation(directory, kind)
+    except OSError:
+        return 0
+
+
+def require_generation(directory: Path, kind: str) -> int:
+    """Return the same to those who fold; OSError where there is one that cannot be read."""
     try:
         with open(archive_path(directory, kind), "rb") as file:
             generation: int = HEADER.unpack(file.read(HEADER.size))[1]
-            return generation
-    except (OSError, struct.error):
+    except (FileNotFoundError, struct.error):
         return 0
+    return generation
 
 
 def read_entries(path: Path) -> tuple[int, dict[bytes, Numbers]]:
@@ -147,7 +167,7 @@ def read_entries(path: Path) -> tuple[int, dict[bytes, Numbers]]:
             entries[encoded] = NUMBERS.unpack_from(data, position)
     except BadEntryError:
         logger.warning("Value file %s is damaged; what came before is kept.", path)
-    readable = zip(entries, parse_keys(list(entries)), strict=True)
+    readable = zip(entries, parse_slowly(list(entries)), strict=True)
     return generation, {key: entries[key] for key, parsed in readable if parsed is not None}
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from .value_file import is_shared_by_group
 
+MISSING = "it does not exist"
+
 
 @dataclass(frozen=True)
 class Directory:
@@ -57,7 +59,7 @@ def locate_directory(path: Path) -> Directory:
             problem = _explain_kind(found) or _explain_subdirectory(found)
         doubts = tuple(_find_doubts(path, found))
     except FileNotFoundError:
-        return Directory(path, "it does not exist")
+        return Directory(path, MISSING)
     except OSError as error:
         return Directory(path, f"it cannot be examined: {os.strerror(error.errno or 0)}")
     if not problem and not os.access(path, os.R_OK | os.X_OK):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import signal
@@ -9,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from prometheus_client import Metric
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
 from .archive import WORKER, Archive, Shape, read_archive, read_generation
-from .fold import DROPPED, FOLDER, drop, fold, list_pending, open_to_read
+from .fold import FOLDER, drop, fold, locked, open_to_read, settle
 from .liveness import State, find_file_system, judge
 from .source import name_parts
 
@@ -35,6 +37,7 @@ BATCH = 64
 PAUSE_SECONDS = 0.01
 GRACE_SECONDS = 300.0
 INTERVAL_SECONDS = 5.0
+STOP_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -77,16 +80,28 @@ class Folder:
         self._archives: dict[str, Archived] = {}
         self._explained: set[str] = set()
         self._trouble = ""
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
         if hasattr(signal, "SIGIO"):
             # Sent when somebody opens a file that we hold by a lease; its default ends a process.
             signal.signal(signal.SIGIO, signal.SIG_IGN)
 
     def start(self) -> None:
         """Run passes in a daemon thread; a death in any of them costs nothing."""
-        threading.Thread(target=self._run, name="fold", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="fold", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let the slice at hand end, and begin no other."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(STOP_SECONDS)
 
     def _run(self) -> None:
-        while True:
+        # A reader that found no lock file must have ended before the first file moves.
+        with suppress(OSError), locked(self.directory, fcntl.LOCK_EX):
+            pass
+        while not self._stopped.wait(INTERVAL_SECONDS):
             try:
                 self.run_pass()
                 self._trouble = ""
@@ -96,15 +111,11 @@ class Folder:
                 self._trouble = str(error)
             except Exception:
                 logger.exception("Folding failed; the numbers stay as they are.")
-            time.sleep(INTERVAL_SECONDS)
 
     def run_pass(self) -> None:
         """Fold what is dead now, in slices; OSError where the directory or disk refuses."""
-        folding = self.directory / FOLDER
-        folding.mkdir(mode=0o700, exist_ok=True)
-        if self.directory.stat().st_mode & 0o2000 and folding.stat().st_uid == os.geteuid():
-            folding.chmod(0o2770)
-        self._finish_earlier(folding)
+        self._prepare_folder()
+        self._finish_earlier()
         names = self._examine()
         for kind in sorted(names):
             for start in range(0, len(names[kind]), BATCH):
@@ -113,12 +124,22 @@ class Folder:
                     drop(self.directory, batch)
                 else:
                     self._fold(kind, batch)
-                time.sleep(PAUSE_SECONDS)
+                if self._stopped.wait(PAUSE_SECONDS):
+                    return
         living = self._find_shapes(self._alive)
         for kind, archived in sorted(self._archives.items()):
             shapes = archived.shapes
             if any(name in living and shapes[name] not in living[name] for name in shapes):
                 self._fold(kind, [])
+
+    def _prepare_folder(self) -> None:
+        """Let whoever may read the directory see what lies in ``folding/``, since it counts."""
+        folding = self.directory / FOLDER
+        folding.mkdir(mode=0o700, exist_ok=True)
+        found = folding.stat()
+        mode = self.directory.stat().st_mode & 0o2775
+        if found.st_uid == os.geteuid() and found.st_mode & 0o7777 != mode:
+            folding.chmod(mode)
 
     def describe(self) -> Iterator[Metric]:
         """Yield the families about files, archive and folds."""
@@ -155,23 +176,14 @@ class Folder:
             value=report.last_fold,
         )
 
-    def _finish_earlier(self, folding: Path) -> None:
+    def _finish_earlier(self) -> None:
         """Do what a crash left undone."""
-        waiting: set[str] = set()
-        for path in folding.glob(f"{DROPPED}*"):
-            path.unlink(missing_ok=True)
-        for name, generation, kind in list_pending(self.directory):
-            if generation <= read_generation(self.directory, kind):
-                (folding / name).unlink(missing_ok=True)
-            else:
-                waiting.add(kind)
+        settle(self.directory)
         for kind in ARCHIVED_KINDS:
             generation = read_generation(self.directory, kind)
             known = self._archives.get(kind)
             if generation and (known is None or known.generation != generation):
                 self._remember(read_archive(self.directory, kind))
-        for kind in sorted(waiting):
-            self._fold(kind, [])
 
     def _examine(self) -> dict[str, list[str]]:
         """Judge all files; return the names of the dead that are due, by kind."""

@@ -115,17 +115,19 @@ def find_file_system(directory: Path) -> str:
     """Return the type of the file system that a directory lies on; '' where that is unknown."""
     if not sys.platform.startswith("linux"):
         return ""
-    path = os.path.realpath(directory)
-    best, kind = "", ""
     try:
-        lines = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            opened = Path(f"/proc/self/fdinfo/{descriptor}").read_text()
+        finally:
+            os.close(descriptor)
+        mounts = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
     except OSError:
         return ""
-    for line in lines:
+    # By the mount's number: a path may lead through mounts that another one has covered since.
+    number = re.search(r"^mnt_id:\s*(\d+)$", opened, re.MULTILINE)
+    for line in mounts.splitlines():
         before, _, after = line.partition(" - ")
-        mount = re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), before.split()[4])
-        inside = path == mount or path.startswith(mount.rstrip("/") + "/")
-        # The last of several mounts on one point is the one that is seen.
-        if inside and len(mount) >= len(best):
-            best, kind = mount, after.split()[0]
-    return kind
+        if number and before.split()[0] == number[1]:
+            return after.split()[0]
+    return ""

@@ -11,6 +11,9 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
+from .directory import locate_directory
 from .value_file import is_shared_by_group
 
 logger = logging.getLogger("metrics_commands")
@@ -89,6 +92,21 @@ def read_holder(directory: Path) -> Holder | None:
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
     return holder if holder.pid > 0 else None
+
+
+def find_exporter(directory: Path) -> Holder | None:
+    """Return the exporter that serves a directory, if it lives; no lock is taken."""
+    holder = read_holder(locate_directory(directory).path)
+    return holder if holder and is_running(holder.pid, holder.create_time) else None
+
+
+def is_running(pid: int, create_time: float) -> bool:
+    """Tell whether a process that wrote down its pid and creation time still lives."""
+    try:
+        # Rounding apart: the kernel counts in ticks, and a pid does not return so soon.
+        return abs(psutil.Process(pid).create_time() - create_time) < 1
+    except (psutil.Error, OSError, ValueError, OverflowError):
+        return False
 
 
 def _open_untrusted(path: str, flags: int) -> int:

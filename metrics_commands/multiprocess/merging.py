@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +11,8 @@ from .entries import Key, Labels
 from .source import SourceFile
 
 Series = tuple[str, Labels]
+# A metric and one of its series: what is damaged may give two metrics the same series.
+Row = tuple[str, Series]
 ARCHIVE = "archive"
 PER_WORKER = {"gauge_all", "gauge_liveall"}
 SUMMED = {"counter", "summary", "histogram", "gauge_sum", "gauge_livesum"}
@@ -29,7 +32,7 @@ class Group:
     """All files of one kind, and the rows of the table that they fill."""
 
     kind: str
-    rows: dict[Series, int]
+    rows: dict[Row, int]
     columns: list[Column] = field(default_factory=list)
 
     def merge(self) -> list[float | None]:
@@ -81,15 +84,16 @@ class Group:
 def series_of(key: Key, kind: str, worker: str) -> Series:
     """Return the row that an entry belongs to; gauges of each worker keep apart by ``pid``."""
     if kind in PER_WORKER:
-        return key.sample, tuple(sorted((*key.labels, ("pid", worker))))
+        # A label of that name, twice in one sample, would have the page refused.
+        return key.sample, tuple(sorted({**dict(key.labels), "pid": worker}.items()))
     if kind == "histogram" and key.bound is not None:
         return f"{key.metric}_bucket", key.bucket
     return key.sample, key.labels
 
 
-def make_group(kind: str, sources: Sequence[SourceFile], order: Iterable[Series]) -> Group:
+def make_group(kind: str, sources: Sequence[SourceFile], order: Iterable[Row]) -> Group:
     """Prepare the merge of one kind's files into rows of the given order."""
-    group = Group(kind, {series: row for row, series in enumerate(order)})
+    group = Group(kind, {each: row for row, each in enumerate(order)})
     known: dict[tuple[int, str], list[Column]] = {}
     for source in sources:
         shape = (id(source.layout), source.worker if kind in PER_WORKER else "")
@@ -102,16 +106,16 @@ def make_group(kind: str, sources: Sequence[SourceFile], order: Iterable[Series]
 def _place(group: Group, source: SourceFile) -> list[dict[int, int]]:
     """Return where a file has each row's number; a second place for one that it has twice."""
     places: list[dict[int, int]] = []
+    times: Counter[int] = Counter()
     for key, double in zip(source.layout.keys, source.layout.doubles, strict=True):
-        row = group.rows.get(series_of(key, group.kind, source.worker)) if key else None
+        series = key and (key.metric, series_of(key, group.kind, source.worker))
+        row = group.rows.get(series) if series else None
         if row is None:
             continue
-        for doubles in places:
-            if row not in doubles:
-                doubles[row] = double
-                break
-        else:
-            places.append({row: double})
+        if times[row] == len(places):
+            places.append({})
+        places[times[row]][row] = double
+        times[row] += 1
     return places
 
 

@@ -20,7 +20,7 @@ from .archive import WORKER, Shape, find_shapes, read_generation
 from .fold import FOLDER, list_pending, locked
 from .folding import Folder
 from .liveness import find_file_system, foresee_unknown
-from .source import KeyCache, SourceFile, name_parts, prune
+from .source import KeyCache, SourceFile, name_parts
 from .table import Merged, Table, build_table
 
 logger = logging.getLogger("metrics_commands")
@@ -174,8 +174,9 @@ class DirectoryReader:
 
     def _rebuild(self) -> None:
         files = [self._sources[path] for path in sorted(self._sources)]
+        self._cache.keep_layouts(files)
         if len(self._cache.keys) > PRUNE_FACTOR * len(self._table.texts):
-            prune(self._cache, files)
+            self._cache.prune_keys()
         self._table = build_table(files, self._table.texts)
 
     def _log_skipped(self) -> None:
@@ -205,5 +206,5 @@ def raise_descriptor_limit() -> int:
 def declared_units() -> dict[str, str]:
     """Return the units of the metrics that this process itself has declared."""
     declared = {id(each): each for each in vars(REGISTRY)["_names_to_collectors"].values()}
-    units = ((vars(each).get("_name"), vars(each).get("_unit")) for each in declared.values())
+    units = ((getattr(each, "_name", ""), getattr(each, "_unit", "")) for each in declared.values())
     return {name: unit for name, unit in units if name and unit}

@@ -15,7 +15,8 @@ from .entries import HEADER, LENGTH, BadEntryError, Buffer, Key, find_entries, p
 
 NAME = re.compile(
     r"(?P<kind>counter|summary|histogram|gauge_(?:live)?(?:all|min|max|sum|mostrecent))"
-    r"_(?P<worker>.+)\.db"
+    # What no file system of UTF-8 has, surrogates, cannot be written on any page.
+    r"_(?P<worker>[^\n\ud800-\udfff]+)\.db"
 )
 NOTHING: memoryview[float] = memoryview(b"").cast("d")
 LARGEST_COPY = 64 * 2**20
@@ -71,6 +72,19 @@ class KeyCache:
         candidates = self.layouts.get(kind, ())
         return next((each for each in candidates if each.matches(data, used)), None)
 
+    def keep_layouts(self, sources: Iterable[SourceFile]) -> None:
+        """Forget layouts that no file has any more, as a growing file leaves one at each scrape."""
+        layouts: dict[str, dict[int, Layout]] = {}
+        for source in sources:
+            layouts.setdefault(source.kind, {})[id(source.layout)] = source.layout
+        self.layouts = {kind: list(each.values()) for kind, each in layouts.items()}
+
+    def prune_keys(self) -> None:
+        """Forget keys that no layout has any more."""
+        layouts = (layout for each in self.layouts.values() for layout in each)
+        used = {id(key) for layout in layouts for key in layout.keys}
+        self.keys = {text: key for text, key in self.keys.items() if key and id(key) in used}
+
 
 class SourceFile:
     """A value file: ``kind`` and ``worker`` from its name, ``problem`` what is wrong with it.
@@ -94,43 +108,48 @@ class SourceFile:
         self.layout = Layout()
         self.view: memoryview[float] = NOTHING
         self._data: mmap.mmap | bytes = b""
-        self._inode = -1
+        self._inode = (-1, -1)
         self._failed_at = -1
 
     def update(self, cache: KeyCache) -> bool:
         """Take in what has been written since; tell whether there are other entries than before."""
+        before = self.layout
         try:
-            return self._update(cache)
+            self._update(cache)
         except BadEntryError as error:
-            return self._fail(str(error))
+            self._fail(str(error))
         except FileNotFoundError:
-            return self._fail("vanished")
+            self._fail("vanished")
         except (OSError, ValueError, OverflowError) as error:
-            return self._fail("unreadable", str(error))
+            self._fail("unreadable", str(error))
+        return self.layout is not before and bool(self.layout.keys or before.keys)
 
-    def _fail(self, problem: str, detail: str = "") -> bool:
-        changed = bool(self.layout.keys)
+    def _fail(self, problem: str, detail: str = "") -> None:
         self.close()
         self.problem, self.detail = problem, detail
-        return changed
 
-    def _update(self, cache: KeyCache) -> bool:
+    def _update(self, cache: KeyCache) -> None:
         found = os.lstat(self.path)
         if not stat.S_ISREG(found.st_mode):
             raise BadEntryError("not_a_file")
         if found.st_size < HEADER.size:
             raise BadEntryError("empty" if not found.st_size else "truncated")
-        if found.st_ino != self._inode or found.st_size < len(self._data):
+        inode = (found.st_dev, found.st_ino)
+        if inode != self._inode or found.st_size < len(self._data):
             self.close()
-            self._inode = found.st_ino
+            self._inode = inode
         if not self.kept or found.st_size != len(self._data):
             self._load(found.st_size)
+        size = len(self._data)
+        if size < HEADER.size:
+            raise BadEntryError("truncated")
         used = LENGTH.unpack_from(self._data)[0] or HEADER.size
-        if not HEADER.size <= used <= found.st_size:
-            raise BadEntryError("truncated" if used > found.st_size else "foreign")
-        if used in (self.layout.used, self._failed_at):
-            return False
-        return self._read_entries(cache, used)
+        if not HEADER.size <= used <= size:
+            raise BadEntryError("truncated" if used > size else "foreign")
+        if used == HEADER.size:
+            self.problem = self.detail = ""
+        if used not in (self.layout.used, self._failed_at):
+            self._read_entries(cache, used)
 
     def _load(self, size: int) -> None:
         self._unload()
@@ -145,13 +164,13 @@ class SourceFile:
         whole = len(self._data) - len(self._data) % 8
         self.view = memoryview(self._data)[:whole].cast("d")
 
-    def _read_entries(self, cache: KeyCache, used: int) -> bool:
+    def _read_entries(self, cache: KeyCache, used: int) -> None:
         damaged = self._failed_at >= 0
-        self.problem, self._failed_at = "", -1
+        self.problem, self.detail, self._failed_at = "", "", -1
         known = cache.find_layout(self.kind, self._data, used)
         if known is not None:
             self.layout = known
-            return True
+            return
         layout = Layout()
         if used > self.layout.used and not damaged:
             old = self.layout
@@ -175,7 +194,6 @@ class SourceFile:
             self._failed_at = used
             self.problem = "truncated" if any(layout.keys) else "foreign"
         self.layout = layout
-        return True
 
     def close(self) -> None:
         """Forget everything."""
@@ -196,13 +214,3 @@ def name_parts(name: str) -> tuple[str, str] | None:
     """Return kind and worker of a value file's name; None where it is none."""
     match = NAME.fullmatch(name)
     return (match["kind"], match["worker"]) if match else None
-
-
-def prune(cache: KeyCache, sources: Iterable[SourceFile]) -> None:
-    """Forget layouts and keys that no file has any more."""
-    layouts: dict[str, dict[int, Layout]] = {}
-    for source in sources:
-        layouts.setdefault(source.kind, {})[id(source.layout)] = source.layout
-    cache.layouts = {kind: list(each.values()) for kind, each in layouts.items()}
-    used = {id(key) for each in layouts.values() for one in each.values() for key in one.keys}
-    cache.keys = {text: key for text, key in cache.keys.items() if key and id(key) in used}

@@ -6,20 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, KeysView, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import accumulate
 
 from prometheus_client import Metric
-from prometheus_client.openmetrics.exposition import (
-    UNDERSCORES,
-    escape_label_name,
-    escape_metric_name,
-)
 from prometheus_client.samples import Sample
-from prometheus_client.utils import floatToGoString
 
 from .entries import Key
-from .merging import ARCHIVE, Group, Series, make_group, series_of
+from .lines import exposed_name, format_number, write_series
+from .merging import ARCHIVE, Group, Row, Series, make_group, series_of
 from .source import SourceFile
 
 Numbers = list[float | None]
@@ -102,7 +96,7 @@ class Table:
     families: dict[str, Family] = field(default_factory=dict)
     texts: dict[Series, str] = field(default_factory=dict)
     parts: list[str] = field(default_factory=list)
-    hidden: set[tuple[str, Series]] = field(default_factory=set)
+    hidden: set[Row] = field(default_factory=set)
     conflicts: dict[str, str] = field(default_factory=dict)
 
     def merge(self) -> Merged:
@@ -123,15 +117,15 @@ def build_table(sources: Sequence[SourceFile], texts: Mapping[Series, str]) -> T
     kinds = choose_kinds(sources, table.conflicts)
     for kind in sorted({source.kind for source in sources}):
         files = [source for source in sources if source.kind == kind]
-        found = find_series(kind, files, kinds)
+        found = find_series(kind, files, kinds, table.conflicts)
         metrics = sorted(found)
-        order: list[Series] = []
+        order: list[Row] = []
         group = Group(kind, {})
         for name in metrics:
             help_text, series = found[name]
             rows, shown, arrange = arrange_rows(kind, name, series)
             first = len(order)
-            order += rows
+            order += [(name, row) for row in rows]
             table.families[name] = Family(
                 name, kind.split("_")[0], help_text, shown, group, first, len(order), arrange
             )
@@ -140,6 +134,8 @@ def build_table(sources: Sequence[SourceFile], texts: Mapping[Series, str]) -> T
         table.groups.append(group)
     table.families = dict(sorted(table.families.items()))
     write_texts(table, texts)
+    if table.hidden:
+        note_duplicates(table, sources)
     return table
 
 
@@ -169,20 +165,26 @@ def choose_kinds(sources: Iterable[SourceFile], conflicts: dict[str, str]) -> di
 
 
 def find_series(
-    kind: str, sources: Iterable[SourceFile], kinds: Mapping[str, str]
+    kind: str, sources: Sequence[SourceFile], kinds: Mapping[str, str], conflicts: dict[str, str]
 ) -> dict[str, tuple[str, dict[Series, Key]]]:
-    """Return for each metric of this kind its help text and its series."""
+    """Return for each metric of this kind its help text, of the living first, and its series."""
     found: dict[str, tuple[str, dict[Series, Key]]] = {}
     seen: set[tuple[int, str]] = set()
-    for source in sources:
+    otherwise: set[int] = set()
+    for source in sorted(sources, key=lambda each: each.worker == ARCHIVE):
         worker = source.worker if kind in ("gauge_all", "gauge_liveall") else ""
         if (id(source.layout), worker) in seen:
             continue
         seen.add((id(source.layout), worker))
         for key in source.layout.keys:
             if key is not None and kinds.get(key.metric) == kind:
-                series = found.setdefault(key.metric, (key.help, {}))[1]
+                help_text, series = found.setdefault(key.metric, (key.help, {}))
                 series.setdefault(series_of(key, kind, source.worker), key)
+                if key.help != help_text:
+                    otherwise.add(id(source.layout))
+    for source in sources:
+        if id(source.layout) in otherwise and source.worker != ARCHIVE:
+            conflicts.setdefault(source.path, "other_help")
     return found
 
 
@@ -247,36 +249,13 @@ def write_texts(table: Table, known: Mapping[Series, str]) -> None:
     table.parts = parts
 
 
-def write_series(series: Series) -> str:
-    """Return ``name{label="value",…}`` and a blank."""
-    name, labels = series
-    pairs = ",".join(map(write_pair, labels))
-    shown = legal_name(name)
-    return f"{shown}{{{pairs}}} " if pairs else f"{shown} "
-
-
-@lru_cache(8192)
-def legal_name(name: str) -> str:
-    """Return a metric's name with each character that the format does not know replaced."""
-    return str(escape_metric_name(name, UNDERSCORES))
-
-
-@lru_cache(8192)
-def write_pair(pair: tuple[str, str]) -> str:
-    """Return ``label="value"``, in legal characters."""
-    label, value = pair
-    escaped = value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
-    return f'{escape_label_name(label, UNDERSCORES)}="{escaped}"'
-
-
-def exposed_name(name: str, kind: str) -> str:
-    """Return a family's name in the text format, where counters are named like their samples."""
-    return legal_name(f"{name}_total" if kind == "counter" else name)
-
-
-def format_number(number: float) -> str:
-    """Write a number as Prometheus reads it."""
-    return repr(number) if math.isfinite(number) else str(floatToGoString(number))  # type: ignore[no-untyped-call]
+def note_duplicates(table: Table, sources: Iterable[SourceFile]) -> None:
+    """Note the files that have a hidden series."""
+    for source in sources:
+        keys = (key for key in source.layout.keys if key)
+        rows = ((key.metric, series_of(key, source.kind, source.worker)) for key in keys)
+        if not table.hidden.isdisjoint(rows):
+            table.conflicts.setdefault(source.path, "duplicate")
 
 
 def _all_finite(numbers: Iterable[float]) -> bool:

@@ -137,15 +137,6 @@ def describe_process(pid: int) -> Owner | Unseen:
         return Unseen(f"pid {pid}, of which nothing more can be seen")
 
 
-def is_running(pid: int, create_time: float) -> bool:
-    """Tell whether a process that wrote down its pid and creation time still lives."""
-    try:
-        # Rounding apart: the kernel counts in ticks, and a pid does not return so soon.
-        return abs(psutil.Process(pid).create_time() - create_time) < 1
-    except (psutil.Error, OSError, ValueError, OverflowError):
-        return False
-
-
 def _command(process: psutil.Process) -> str:
     try:
         return command_line.describe(process.cmdline())

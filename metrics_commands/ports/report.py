@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from .owner import Owner, Unseen, find_owner, list_listeners
 from .probe import FIRST_UNPRIVILEGED, Probe, State
 
+OURS = " (the exporter of this metrics directory)"
 Finding = tuple[Probe, Owner | Unseen | None]
 
 
@@ -18,11 +19,12 @@ def add_owners(probes: Iterable[Probe]) -> list[Finding]:
     return [(probe, find_owner(probe, listeners)) for probe in probes]
 
 
-def describe(finding: Finding) -> str:
-    """Say in one line what is with a port."""
+def describe(finding: Finding, ours: int | None = None) -> str:
+    """Say in one line what is with a port; ``ours`` is the pid of our own exporter, if it runs."""
     probe, owner = finding
     if probe.state is State.TAKEN:
-        return f"{probe} is taken by {owner}"
+        own = isinstance(owner, Owner) and owner.pid == ours
+        return f"{probe} is taken by {owner}" + (OURS if own else "")
     return (
         f"{probe} is free"
         if probe.state is State.FREE and probe.port

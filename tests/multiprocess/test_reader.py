@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
-import struct
 from pathlib import Path
 
 import pytest
@@ -13,12 +10,11 @@ from metrics_commands.multiprocess.reader import DirectoryReader
 from metrics_commands.multiprocess.value_file import ValueFile
 from tests.multiprocess.applications import (
     GAUGE_MODES,
-    Families,
     read_ours,
     read_theirs,
     run_workers,
 )
-from tests.multiprocess.somebody import NOBODY, Somebody, needs_root
+from tests.multiprocess.somebody import Somebody
 from tests.multiprocess.writers import key_of
 
 WORKERS = 4
@@ -94,74 +90,6 @@ def test_counts_processes_and_not_files(served: Path) -> None:
     assert len(list(served.glob("*.db"))) > WORKERS
 
 
-def make_broken(path: Path, kind: str) -> None:
-    """Leave something in the way that is called a value file."""
-    if kind == "empty":
-        path.touch()
-    elif kind == "truncated":
-        write_counter(path, 1.0)
-        os.truncate(path, 60)
-    elif kind == "cut-in-the-numbers":
-        write_counter(path, 1.0)
-        os.truncate(path, struct.unpack_from("=i", path.read_bytes())[0] - 4)
-    elif kind == "zeroed":
-        path.write_bytes(struct.pack("=i", 1000) + bytes(4092))
-    elif kind == "sqlite":
-        connection = sqlite3.connect(path)
-        connection.execute("create table metrics (value)")
-        connection.close()
-    elif kind == "foreign":
-        path.write_bytes(b"something else\n" * 500)
-    elif kind == "directory":
-        path.mkdir()
-    elif kind == "link-to-itself":
-        path.symlink_to(path)
-    else:
-        os.mkfifo(path)
-
-
-BROKEN_FILES = ("empty", "truncated", "cut-in-the-numbers", "zeroed", "sqlite", "foreign")
-NO_FILES = ("directory", "link-to-itself", "pipe")
-
-
-@pytest.mark.parametrize("name", ["counter_0.db", "gauge_all_9.db", "notes.db"])
-@pytest.mark.parametrize("kind", BROKEN_FILES)
-def test_a_broken_file_costs_only_itself_and_is_told_once(
-    tmp_path: Path, kind: str, name: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """What a crash or another program leaves there is named in the log; the rest is served."""
-    write_counter(tmp_path / "counter_1.db", 2.0)
-    write_counter(tmp_path / "counter_2.db", 3.0)
-    make_broken(tmp_path / name, kind)
-    reader = DirectoryReader(tmp_path)
-    assert [read_counter(reader) for _ in range(3)] == [5.0] * 3
-    (message,) = caplog.messages
-    assert name in message
-    (tmp_path / name).unlink()
-    assert read_counter(reader) == 5.0
-
-
-@pytest.mark.parametrize("kind", NO_FILES)
-def test_what_is_no_file_is_never_opened(tmp_path: Path, kind: str) -> None:
-    """A pipe that is called a value file does not stop the scrape for ever."""
-    write_counter(tmp_path / "counter_1.db", 2.0)
-    make_broken(tmp_path / "counter_0.db", kind)
-    families: Families = Somebody().call(read_ours, tmp_path)
-    assert [list(samples.values()) for _, _, samples in families.values()] == [[2.0]]
-    assert DirectoryReader(tmp_path).count_workers() == 1
-
-
-def test_a_file_that_was_repaired_is_served_again(tmp_path: Path) -> None:
-    """A file is judged at every scrape, so one that was bad for a moment is not lost."""
-    write_counter(tmp_path / "counter_1.db", 2.0)
-    path = tmp_path / "counter_2.db"
-    path.touch()
-    reader = DirectoryReader(tmp_path)
-    assert read_counter(reader) == 2.0
-    write_counter(path, 3.0)
-    assert read_counter(reader) == 5.0
-
-
 def test_files_of_another_name_are_left_alone(tmp_path: Path) -> None:
     """The lock, and files that a worker has only begun, are no value files."""
     for name in ("exporter.lock", "counter_2.db.new", "README"):
@@ -211,15 +139,3 @@ def test_new_numbers_are_in_the_next_scrape(tmp_path: Path) -> None:
         file.write_value(key_of(0), value, 0.0)
         assert read_counter(reader) == value
     file.close()
-
-
-@needs_root
-def test_a_file_that_may_not_be_read_costs_only_itself(place: Path) -> None:
-    """An exporter of another user serves what it may read and does not fail over the rest."""
-    write_counter(place / "counter_1.db", 2.0)
-    write_counter(place / "counter_2.db", 3.0)
-    (place / "counter_2.db").chmod(0o600)
-    families, said = Somebody(NOBODY).call_and_listen(read_ours, place)
-    assert [list(samples.values()) for _, _, samples in families.values()] == [[2.0]]
-    assert "counter_2.db" in said
-    assert "Permission" in said

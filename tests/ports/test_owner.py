@@ -13,12 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from metrics_commands.multiprocess.lock import is_running
 from metrics_commands.ports.owner import (
     Owner,
     Unseen,
     describe_process,
     find_owner,
-    is_running,
     list_listeners,
 )
 from metrics_commands.ports.probe import State, look

@@ -12,15 +12,16 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from ... import conf
+from ...checks import find_warnings
 from ...collectors.registry import choose_collectors
 from ...directory import WHAT_TO_ADD
 from ...errors import ConfigurationError, ExporterError
-from ...multiprocess.directory import locate_directory
-from ...multiprocess.lock import read_holder
+from ...multiprocess.directory import MISSING, locate_directory
+from ...multiprocess.lock import find_exporter
 from ...multiprocess.reader import DirectoryReader
 from ...ports import report
 from ...ports.address import join, resolve
-from ...ports.owner import Owner, is_running
+from ...ports.owner import Owner
 from ...ports.probe import Probe, State, look
 from ...setting import Options
 
@@ -88,12 +89,19 @@ def examine(options: Options) -> Answer:
         findings = [Remark("error", each.message, each.hint) for each in wrong.values()]
         return Answer(False, [], findings, "Correct that, then run checkports again.")
     findings = list(examine_directory(config.metrics_directory))
+    # Without a directory, W003 would say again what stands there already.
+    findings += [
+        Remark("warning", f"{each.msg} ({each.id})", each.hint or "")
+        for each in find_warnings()
+        if each.id != "metrics_commands.W003"
+    ]
     try:
         addresses = resolve(config.address)
     except ExporterError as error:
         return Answer(False, [], [*findings, Remark("error", error.message)], error.hint)
     found = report.add_owners(look(addresses, config.ports))
-    ours = find_own_exporter(config.metrics_directory)
+    exporter = find_exporter(config.metrics_directory) if config.metrics_directory else None
+    ours = exporter.pid if exporter else None
     free = list_free_ports([probe for probe, _ in found])
     if free:
         urls = [
@@ -122,9 +130,7 @@ def describe_port(finding: report.Finding, ours: int | None) -> dict[str, object
     """Return what is known of a port, for people and for machines."""
     probe, owner = finding
     seen = asdict(owner) if isinstance(owner, Owner) else None
-    line = report.describe(finding)
-    if seen is not None and seen["pid"] == ours:
-        line += " (the exporter of this metrics directory)"
+    line = report.describe(finding, ours)
     return {
         "address": str(probe.address),
         "port": probe.port,
@@ -135,23 +141,17 @@ def describe_port(finding: report.Finding, ours: int | None) -> dict[str, object
     }
 
 
-def find_own_exporter(directory: Path | None) -> int | None:
-    """Return the pid of the exporter that serves this directory, if it lives."""
-    holder = read_holder(locate_directory(directory).path) if directory else None
-    return holder.pid if holder and is_running(holder.pid, holder.create_time) else None
-
-
 def examine_directory(path: Path | None) -> Iterator[Remark]:
     """Tell what the exporter would find in the metrics directory."""
     if path is None:
         yield Remark(
-            "warning",
+            "error",
             "No metrics directory: the numbers of workers will be missing.",
             WHAT_TO_ADD,
         )
         return
     directory = locate_directory(path)
-    if not path.exists():
+    if directory.problem == MISSING:
         yield Remark("info", f"Metrics directory {path} does not exist yet; workers make it.")
     elif directory.problem:
         yield Remark(
@@ -164,7 +164,7 @@ def examine_directory(path: Path | None) -> Iterator[Remark]:
         workers = reader.count_workers()
         yield Remark(
             "info",
-            f"Metrics directory {directory.path}: {workers} processes left value files there.",
+            f"Metrics directory {directory.path}: processes that left value files: {workers}.",
         )
         for why, count in sorted(reader.explain_unknown().items()):
             yield Remark(

@@ -16,6 +16,7 @@ import psutil
 from django.core.management.base import BaseCommand, CommandError
 
 from ... import conf
+from ...checks import find_warnings
 from ...collectors.registry import (
     CollectorSet,
     Surroundings,
@@ -26,9 +27,9 @@ from ...directory import WHAT_TO_ADD
 from ...errors import ExporterError
 from ...exposition import text
 from ...log import configure_log
-from ...multiprocess.directory import locate_directory, prepare_directory
+from ...multiprocess.directory import MISSING, locate_directory, prepare_directory
 from ...multiprocess.folding import Folder
-from ...multiprocess.lock import DirectoryLock, Holder, read_holder
+from ...multiprocess.lock import DirectoryLock, Holder, find_exporter, read_holder
 from ...multiprocess.reader import DirectoryReader
 from ...ports import report
 from ...ports.address import join, resolve
@@ -62,7 +63,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         log_format = conf.resolve_or_default(conf.LOG_FORMAT, options)
-        configure_log(log_format, self.stderr)  # type: ignore[arg-type]
+        # Not through Django's wrapper, which would print all of it as red as an error.
+        configure_log(log_format, vars(self.stderr)["_out"])
         try:
             config = conf.load_config(options)
             names = choose_collectors(config.collectors)
@@ -85,13 +87,19 @@ class Command(BaseCommand):
         try:
             self.stdout.write(page.decode(), ending="")
             self.stdout.flush()
-        except BrokenPipeError:
-            # Whoever reads us has seen enough; Python would complain again while it closes.
+        except OSError as error:
+            # Python would complain again when it closes what it could not write.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if not isinstance(error, BrokenPipeError):
+                reason = f"The page cannot be written to standard output: {error.strerror}."
+                raise ExporterError(reason) from None
 
 
 def run(config: conf.Config, names: Sequence[str]) -> None:
     """Serve until a signal ends it, or raise ExporterError where no port can be had."""
+    for warning in find_warnings():
+        if warning.id != "metrics_commands.W003":
+            logger.warning("%s %s (%s)", warning.msg, warning.hint, warning.id)
     with Shutdown() as shutdown:
         reader = open_directory(config)
         collectors = make_set(config, names, reader)
@@ -105,9 +113,13 @@ def run(config: conf.Config, names: Sequence[str]) -> None:
             announce(config, claimed, collectors, reader, urls)
             cut_off = serve(claimed.sockets, telemetry, shutdown)
         finally:
+            if reader is not None and reader.folder is not None:
+                reader.folder.stop()
             if lock is not None:
                 lock.release()
-        logger.info("Ended by a signal; scrapes that were cut off: %d.", cut_off)
+        if cut_off:
+            logger.warning("Scrapes that took too long were cut off: %d.", cut_off)
+        logger.info("Ended by a signal.")
 
 
 def gather(collectors: CollectorSet) -> bytes:
@@ -131,9 +143,20 @@ def open_directory(config: conf.Config) -> DirectoryReader | None:
     if directory.problem:
         # What cannot be written may still be read: a volume that is mounted read-only.
         directory = locate_directory(config.metrics_directory)
-    if directory.problem:
+    if directory.problem == MISSING:
+        logger.warning("Metrics directory %s does not exist yet.", directory.path)
+    elif directory.problem:
         logger.warning(
-            "Metrics directory %s cannot be read yet: %s.", directory.path, directory.problem
+            "Metrics directory %s cannot be read: %s. Run the exporter as the user of the web"
+            " process, or give both a group and the directory mode 2770.",
+            directory.path,
+            directory.problem,
+        )
+    if directory.path != config.metrics_directory:
+        logger.info(
+            "Everybody may write into %s, so each user has a subdirectory; ours is %s.",
+            config.metrics_directory,
+            directory.path,
         )
     for doubt in directory.doubts:
         logger.warning("Metrics directory %s: %s.", directory.path, doubt)
@@ -172,23 +195,25 @@ def claim_port(config: conf.Config, shutdown: Shutdown) -> Claim | None:
         try:
             return claim(resolve(config.address), config.ports)
         except (NoPortFreeError, ExporterError) as refusal:
-            error = explain(refusal)
+            error = explain(refusal, config.metrics_directory)
         left = deadline - time.monotonic()
         if left <= 0:
             raise error
         if time.monotonic() - reminded >= REMIND_SECONDS:
             reminded = time.monotonic()
-            logger.warning("Still without a port, trying on. %s", str(error).replace("\n", " "))
+            reasons = "; ".join(error.message.splitlines())
+            logger.warning("Still without a port, trying on: %s. %s", reasons, error.hint)
         shutdown.sleep(min(RETRY_SECONDS, left))
     return None
 
 
-def explain(refusal: NoPortFreeError | ExporterError) -> ExporterError:
+def explain(refusal: NoPortFreeError | ExporterError, directory: Path | None) -> ExporterError:
     """Turn refused ports into one line per port and what to do."""
     if isinstance(refusal, ExporterError):
         return refusal
     findings = report.add_owners(refusal.refusals)
-    lines = [report.describe(finding) for finding in findings]
+    exporter = find_exporter(directory) if directory else None
+    lines = [report.describe(each, exporter.pid if exporter else None) for each in findings]
     if len(lines) > 1:
         lines.insert(0, "None of the ports is free:")
     return ExporterError("\n".join(lines), report.advise(findings))
@@ -223,7 +248,7 @@ def announce(
 def announce_directory(path: Path, workers: int) -> None:
     """Tell where the numbers come from, with a hint where nobody has written any."""
     logger.info("Metrics directory: %s; processes that left value files there: %d.", path, workers)
-    if not workers and os.path.isdir(path):
+    if not workers and os.access(path, os.R_OK | os.X_OK):
         logger.info(
             "No process has written there yet. Start the web process; if it runs already, see"
             " that its settings call use_metrics_directory() with this path."
