@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
+import struct
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from .entries import Key, Labels
@@ -20,11 +21,20 @@ SUMMED = {"counter", "summary", "histogram", "gauge_sum", "gauge_livesum"}
 
 @dataclass
 class Column:
-    """How to fetch one file's numbers: ``rows`` is None where it has every row, in order."""
+    """Files of one layout: what to fetch of each, in its own order, and which rows that is.
 
-    source: SourceFile
-    get: Callable[[memoryview[float]], tuple[float, ...]]
-    rows: list[int] | None = None
+    ``rows`` is None where they have every row of the table.
+    """
+
+    sources: list[SourceFile]
+    fetch: Callable[[memoryview[float]], tuple[float, ...]]
+    arrange: Callable[[Sequence[float]], Sequence[float]]
+    rows: list[int] | None
+
+    def add_up(self) -> Sequence[float]:
+        """Return the sums over all files, in the order of the rows."""
+        fetched = [self.fetch(source.view) for source in self.sources]
+        return self.arrange(list(map(sum, zip(*fetched, strict=True))))
 
 
 @dataclass
@@ -44,16 +54,22 @@ class Group:
         return self._choose()
 
     def _sum(self) -> list[float | None]:
-        whole = [column.get(column.source.view) for column in self.columns if column.rows is None]
+        sums = [column.add_up() for column in self.columns]
+        whole = [each for each, column in zip(sums, self.columns, strict=True) if not column.rows]
         totals: list[float] = (
             list(map(sum, zip(*whole, strict=True))) if whole else [0.0] * len(self.rows)
         )
-        for column in self.columns:
+        for column, numbers in zip(self.columns, sums, strict=True):
             if column.rows is not None:
-                numbers = column.get(column.source.view)
                 for row, number in zip(column.rows, numbers, strict=True):
                     totals[row] += number
         return list(totals)
+
+    def _fetch_each(self) -> Iterator[tuple[Iterable[int], Sequence[float]]]:
+        for column in self.columns:
+            rows = column.rows if column.rows is not None else range(len(self.rows))
+            for source in column.sources:
+                yield rows, column.arrange(column.fetch(source.view))
 
     def _choose(self) -> list[float | None]:
         """Merge minima and maxima; of all others each row has one file."""
@@ -61,9 +77,8 @@ class Group:
             operator.gt if self.kind.endswith("max") else operator.lt
         )
         chosen: list[float | None] = [None] * len(self.rows)
-        for column in self.columns:
-            rows = column.rows if column.rows is not None else range(len(self.rows))
-            for row, number in zip(rows, column.get(column.source.view), strict=True):
+        for rows, numbers in self._fetch_each():
+            for row, number in zip(rows, numbers, strict=True):
                 current = chosen[row]
                 if current is None or better(number, current):
                     chosen[row] = number
@@ -72,9 +87,7 @@ class Group:
     def _take_most_recent(self) -> list[float | None]:
         latest = [0.0] * len(self.rows)
         chosen: list[float | None] = [None] * len(self.rows)
-        for column in self.columns:
-            rows = column.rows if column.rows is not None else range(len(self.rows))
-            pairs = column.get(column.source.view)
+        for rows, pairs in self._fetch_each():
             for row, number, timestamp in zip(rows, pairs[0::2], pairs[1::2], strict=True):
                 if latest[row] < timestamp:
                     latest[row], chosen[row] = timestamp, number
@@ -94,12 +107,12 @@ def series_of(key: Key, kind: str, worker: str) -> Series:
 def make_group(kind: str, sources: Sequence[SourceFile], order: Iterable[Row]) -> Group:
     """Prepare the merge of one kind's files into rows of the given order."""
     group = Group(kind, {each: row for row, each in enumerate(order)})
-    known: dict[tuple[int, str], list[Column]] = {}
+    alike: dict[tuple[int, str], list[SourceFile]] = {}
     for source in sources:
         shape = (id(source.layout), source.worker if kind in PER_WORKER else "")
-        if shape not in known:
-            known[shape] = [_make_column(group, source, each) for each in _place(group, source)]
-        group.columns += [Column(source, each.get, each.rows) for each in known[shape]]
+        alike.setdefault(shape, []).append(source)
+    for files in alike.values():
+        group.columns += [_make_column(group, files, each) for each in _place(group, files[0])]
     return group
 
 
@@ -119,18 +132,32 @@ def _place(group: Group, source: SourceFile) -> list[dict[int, int]]:
     return places
 
 
-def _make_column(group: Group, source: SourceFile, doubles: dict[int, int]) -> Column:
-    """Return how to fetch a file's numbers."""
+def _make_column(group: Group, sources: list[SourceFile], doubles: dict[int, int]) -> Column:
+    """Return how to fetch these files' numbers; fetching in the files' own order is fastest."""
     whole = len(doubles) == len(group.rows)
     rows = range(len(group.rows)) if whole else sorted(doubles)
-    indices = [doubles[row] for row in rows]
-    if group.kind.endswith("mostrecent"):
-        indices = [index for double in indices for index in (double, double + 1)]
-    return Column(source, _getter(indices), None if whole else list(rows))
+    width = 2 if group.kind.endswith("mostrecent") else 1
+    positions = {double: place for place, double in enumerate(sorted(doubles.values()))}
+    indices = [positions[doubles[row]] * width + offset for row in rows for offset in range(width)]
+    return Column(
+        sources, _fetcher(list(positions), width), _arranger(indices), None if whole else list(rows)
+    )
 
 
-def _getter(indices: list[int]) -> Callable[[memoryview[float]], tuple[float, ...]]:
-    if len(indices) == 1:
-        (index,) = indices
-        return lambda view: (view[index],)
+def _fetcher(doubles: list[int], width: int) -> Callable[[memoryview[float]], tuple[float, ...]]:
+    """Return what unpacks the numbers and skips all between them."""
+    parts, end = ["="], 0
+    for double in doubles:
+        parts.append(f"{(double - end) * 8}x{width}d")
+        end = double + width
+    return struct.Struct("".join(parts)).unpack_from
+
+
+def _arranger(indices: list[int]) -> Callable[[Sequence[float]], Sequence[float]]:
+    if indices == list(range(len(indices))):
+        return _as_fetched
     return operator.itemgetter(*indices)
+
+
+def _as_fetched(numbers: Sequence[float]) -> Sequence[float]:
+    return numbers
