@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,12 +45,17 @@ class DeadFile:
 
 
 def fold(
-    directory: Path, kind: str, names: list[str], living: Mapping[str, set[Shape]]
+    directory: Path,
+    kind: str,
+    names: list[str],
+    living: Mapping[str, set[Shape]],
+    pause: Callable[[], None],
 ) -> tuple[Archive, int] | None:
     """Fold some dead files of one kind, and forget what the living declare otherwise.
 
-    Returns the archive and how many files it took. Returns None where one of them came to life
-    again meanwhile: then all have their names back. Raises OSError, with the same effect.
+    ``pause`` is called between files, to let a scrape go first. Returns the archive and how many
+    files it took; None where one of them came to life again meanwhile: then all have their names
+    back. Raises OSError, with the same effect.
     """
     folding = directory / FOLDER
     draft = folding / f"{kind}_{WORKER}-{os.urandom(3).hex()}{DRAFT}"
@@ -68,7 +73,9 @@ def fold(
         archive = read_archive(directory, kind)
         archive.generation = generation
         for each in sorted(moved, key=lambda each: each.path.stat().st_mtime_ns):
+            pause()
             archive.add(read_entries(each.path)[1])
+        pause()
         archive.keep(living)
         write_draft(archive, draft, directory.stat())
         with locked(directory, fcntl.LOCK_EX):

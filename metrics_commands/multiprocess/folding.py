@@ -70,11 +70,13 @@ class Folder:
         directory: Path,
         find_shapes: Callable[[Collection[str]], Mapping[str, set[Shape]]],
         grace: float = GRACE_SECONDS,
+        pause: Callable[[], None] = lambda: None,
     ) -> None:
         self.directory = directory
         self.report = Report()
         self._find_shapes = find_shapes
         self._grace = grace
+        self._pause = pause
         self._died: dict[str, float] = {}
         self._alive: set[str] = set()
         self._archives: dict[str, Archived] = {}
@@ -199,6 +201,7 @@ class Folder:
             parts = name_parts(entry.name)
             if parts is None or parts[1] == WORKER or not entry.is_file(follow_symlinks=False):
                 continue
+            self._pause()
             try:
                 size += entry.stat(follow_symlinks=False).st_blocks * 512
                 state, why = self._judge(entry.path, parts[1], file_system)
@@ -241,7 +244,7 @@ class Folder:
             )
 
     def _fold(self, kind: str, names: list[str]) -> None:
-        done = fold(self.directory, kind, names, self._find_shapes(self._alive))
+        done = fold(self.directory, kind, names, self._find_shapes(self._alive), self._pause)
         if done is None:
             return
         archive, files = done

@@ -14,6 +14,8 @@ from .source import SourceFile
 Series = tuple[str, Labels]
 # A metric and one of its series: what is damaged may give two metrics the same series.
 Row = tuple[str, Series]
+# Kind, identity of the layout, and of a series for each worker whose.
+Shape = tuple[str, int, str]
 ARCHIVE = "archive"
 PER_WORKER = {"gauge_all", "gauge_liveall"}
 SUMMED = {"counter", "summary", "histogram", "gauge_sum", "gauge_livesum"}
@@ -26,6 +28,7 @@ class Column:
     ``rows`` is None where they have every row of the table.
     """
 
+    shape: Shape
     sources: list[SourceFile]
     fetch: Callable[[memoryview[float]], tuple[float, ...]]
     arrange: Callable[[Sequence[float]], Sequence[float]]
@@ -107,13 +110,19 @@ def series_of(key: Key, kind: str, worker: str) -> Series:
 def make_group(kind: str, sources: Sequence[SourceFile], order: Iterable[Row]) -> Group:
     """Prepare the merge of one kind's files into rows of the given order."""
     group = Group(kind, {each: row for row, each in enumerate(order)})
-    alike: dict[tuple[int, str], list[SourceFile]] = {}
-    for source in sources:
-        shape = (id(source.layout), source.worker if kind in PER_WORKER else "")
-        alike.setdefault(shape, []).append(source)
-    for files in alike.values():
-        group.columns += [_make_column(group, files, each) for each in _place(group, files[0])]
+    for shape, files in group_alike(sources).items():
+        for place in _place(group, files[0]):
+            group.columns.append(_make_column(group, shape, files, place))
     return group
+
+
+def group_alike(sources: Iterable[SourceFile]) -> dict[Shape, list[SourceFile]]:
+    """Return the files by what makes them fill the same rows from the same places."""
+    alike: dict[Shape, list[SourceFile]] = {}
+    for source in sources:
+        worker = source.worker if source.kind in PER_WORKER else ""
+        alike.setdefault((source.kind, id(source.layout), worker), []).append(source)
+    return alike
 
 
 def _place(group: Group, source: SourceFile) -> list[dict[int, int]]:
@@ -132,7 +141,9 @@ def _place(group: Group, source: SourceFile) -> list[dict[int, int]]:
     return places
 
 
-def _make_column(group: Group, sources: list[SourceFile], doubles: dict[int, int]) -> Column:
+def _make_column(
+    group: Group, shape: Shape, sources: list[SourceFile], doubles: dict[int, int]
+) -> Column:
     """Return how to fetch these files' numbers; fetching in the files' own order is fastest."""
     whole = len(doubles) == len(group.rows)
     rows = range(len(group.rows)) if whole else sorted(doubles)
@@ -140,7 +151,11 @@ def _make_column(group: Group, sources: list[SourceFile], doubles: dict[int, int
     positions = {double: place for place, double in enumerate(sorted(doubles.values()))}
     indices = [positions[doubles[row]] * width + offset for row in rows for offset in range(width)]
     return Column(
-        sources, _fetcher(list(positions), width), _arranger(indices), None if whole else list(rows)
+        shape,
+        sources,
+        _fetcher(list(positions), width),
+        _arranger(indices),
+        None if whole else list(rows),
     )
 
 

@@ -9,8 +9,8 @@ import resource
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prometheus_client import REGISTRY, Metric
@@ -27,6 +27,7 @@ logger = logging.getLogger("metrics_commands")
 
 RESERVED_DESCRIPTORS = 256
 PRUNE_FACTOR = 2
+LONGEST_READ = 1.0
 
 
 class DirectoryReader:
@@ -39,6 +40,8 @@ class DirectoryReader:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._lock = threading.Lock()
+        self._idle = threading.Event()
+        self._idle.set()
         self._sources: dict[str, SourceFile] = {}
         self._cache = KeyCache()
         self._table = Table()
@@ -66,7 +69,7 @@ class DirectoryReader:
 
     def read(self) -> Merged:
         """Return the merged numbers of this moment."""
-        with self._lock:
+        with self._lock, self._busy():
             start = time.perf_counter()
             # A fold between listing and opening would be seen half.
             with locked(self.directory, fcntl.LOCK_SH):
@@ -79,6 +82,18 @@ class DirectoryReader:
             merged = self._table.merge()
             self._seconds = time.perf_counter() - start
             return merged
+
+    def wait_until_idle(self) -> None:
+        """Wait while a scrape reads: it would lose the interpreter at each of its system calls."""
+        self._idle.wait(LONGEST_READ)
+
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._idle.set()
 
     def read_families(self) -> Iterable[Metric]:
         """Return the merged families, each with the samples of all workers."""
@@ -174,6 +189,8 @@ class DirectoryReader:
 
     def _rebuild(self) -> None:
         files = [self._sources[path] for path in sorted(self._sources)]
+        if self._table.regroup(files):
+            return
         self._cache.keep_layouts(files)
         if len(self._cache.keys) > PRUNE_FACTOR * len(self._table.texts):
             self._cache.prune_keys()

@@ -13,8 +13,8 @@ from prometheus_client.samples import Sample
 
 from .entries import Key
 from .lines import exposed_name, format_number, write_series
-from .merging import ARCHIVE, Group, Row, Series, make_group, series_of
-from .source import SourceFile
+from .merging import ARCHIVE, Group, Row, Series, Shape, group_alike, make_group, series_of
+from .source import Layout, SourceFile
 
 Numbers = list[float | None]
 
@@ -98,6 +98,17 @@ class Table:
     parts: list[str] = field(default_factory=list)
     hidden: set[Row] = field(default_factory=set)
     conflicts: dict[str, str] = field(default_factory=dict)
+    layouts: dict[Shape, Layout] = field(default_factory=dict)
+
+    def regroup(self, sources: Iterable[SourceFile]) -> bool:
+        """Take other files of the same layouts, as when workers die; tell whether they are."""
+        alike = group_alike(sources)
+        if self.conflicts or alike.keys() != self.layouts.keys():
+            return False
+        for group in self.groups:
+            for column in group.columns:
+                column.sources = alike[column.shape]
+        return True
 
     def merge(self) -> Merged:
         """Fetch the numbers of this moment."""
@@ -114,6 +125,8 @@ class Table:
 def build_table(sources: Sequence[SourceFile], texts: Mapping[Series, str]) -> Table:
     """Make the table of these files; ``texts`` are known from the table before."""
     table = Table()
+    # Kept, so that an identity that is compared later is still that of the same layout.
+    table.layouts = {shape: each[0].layout for shape, each in group_alike(sources).items()}
     kinds = choose_kinds(sources, table.conflicts)
     for kind in sorted({source.kind for source in sources}):
         files = [source for source in sources if source.kind == kind]

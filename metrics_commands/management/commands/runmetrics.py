@@ -182,7 +182,7 @@ def lock_directory(reader: DirectoryReader | None, urls: Sequence[str]) -> Direc
         return None
     lock.publish(holder)
     # Who holds the directory folds; where a second exporter holds it, that one does.
-    reader.folder = Folder(reader.directory, reader.find_shapes)
+    reader.folder = Folder(reader.directory, reader.find_shapes, pause=reader.wait_until_idle)
     reader.folder.start()
     return lock
 
