@@ -83,15 +83,16 @@ def test_a_range_moves_on_and_tells_what_it_skipped(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     """The first free port of a range is taken; the skipped one is told with its owner."""
-    ports = free_ports(2)
-    span = f"{ports[0]}-{ports[1]}"
+    ports = free_ports(5)
+    span = f"{ports[0]}-{ports[-1]}"
     with started(holder(tmp_path, ports[:1]), environment) as process:
         process.wait_for("held")
         with exporter(environment, "--port-range", span) as (exporting, url):
-            assert f"127.0.0.1:{ports[1]}/" in url
+            assert any(f"127.0.0.1:{port}/" in url for port in ports[1:])
             assert f"{ports[0]} is taken by pid {process.pid}" in exporting.output
             checked = run_manage(environment, "checkports", "--port-range", span)
-            assert checked.returncode == 1
+            assert checked.returncode == 0
+            assert f"{ports[0]} is taken by pid {process.pid}" in checked.stdout
             assert "the exporter of this metrics directory" in checked.stdout
 
 
@@ -111,16 +112,18 @@ def test_a_full_range_exits_with_a_line_per_port(
 
 def test_exporters_started_together_never_share_a_port(tmp_path: Path) -> None:
     """Two exporters, each with a directory of its own, find different ports of one range."""
-    ports = free_ports(2)
+    # More than two, since any program on the machine may take one meanwhile.
+    ports = free_ports(6)
     command: list[str | Path] = [sys.executable, ROOT / "manage.py", "runmetrics"]
-    command += ["--port-range", f"{ports[0]}-{ports[1]}"]
+    command += ["--port-range", f"{ports[0]}-{ports[-1]}"]
     with ExitStack() as opened:
         both = [
             opened.enter_context(started(command, clean_environment(tmp_path / name)))
             for name in ("one", "two")
         ]
         urls = {each.wait_for(r"Serving (http://\S+)")[1] for each in both}
-        assert urls == {f"http://127.0.0.1:{port}/metrics" for port in ports}
+        assert len(urls) == 2
+        assert urls <= {f"http://127.0.0.1:{port}/metrics" for port in ports}
         assert all(fetch(url)[0] == 200 for url in urls)
 
 
