@@ -17,6 +17,7 @@ import pytest
 
 from metrics_commands.multiprocess.identity import boot_id, worker_identity
 from metrics_commands.multiprocess.liveness import State, find_file_system, judge, judge_by_pid
+from metrics_commands.multiprocess.reader import DirectoryReader
 from metrics_commands.multiprocess.value_file import ValueFile
 from tests.multiprocess.conftest import mounted
 from tests.multiprocess.folds import make_folder, write_orders
@@ -166,6 +167,25 @@ def test_files_on_an_unproven_file_system_stay(place: Path) -> None:
         write_orders(directory, "1", 3.0).close()
         assert judge_path(directory / "counter_1.db") is State.UNKNOWN
         assert pass_and_report(directory) == {"unknown": 1}
+
+
+def count_unknown(directory: Path) -> dict[str, int]:
+    """Return what checkports says beforehand of files that would never be folded."""
+    return dict(DirectoryReader(directory).explain_unknown())
+
+
+@needs_root
+@needs_leases
+def test_what_would_never_be_folded_is_known_beforehand(place: Path) -> None:
+    """Without a lease, checkports tells of other users' files and of strange file systems."""
+    write_orders(place, "1", 1.0).close()
+    assert count_unknown(place) == {}
+    (reason,) = Somebody(NOBODY).call(count_unknown, place)
+    assert "another user" in reason
+    with mounted(place / "ram", "-t", "ramfs", "none") as directory:
+        write_orders(directory, "1", 1.0).close()
+        (reason,) = count_unknown(directory)
+        assert "ramfs" in reason
 
 
 @needs_linux
