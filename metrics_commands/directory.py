@@ -56,9 +56,13 @@ def use_metrics_directory(path: str | os.PathLike[str]) -> None:
     ``manage.py check`` explains. In ``runmetrics``, ``checkports``, ``test`` and under pytest
     values stay in memory as well, and nothing is created.
     """
+    again = decision.requested is not None
     try:
         _use_metrics_directory(path)
     except Exception as error:
+        if again:
+            logger.warning("use_metrics_directory(%r) changes nothing: %s.", path, error)
+            return
         _give_up(path, f"{type(error).__name__}: {error}")
 
 

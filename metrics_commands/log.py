@@ -34,7 +34,11 @@ def configure_log(log_format: str, stream: TextIO) -> None:
         handler.setFormatter(
             logging.Formatter("[%(asctime)s] %(levelname)s: %(message)s", "%Y-%m-%d %H:%M:%S %z")
         )
-    for name, level in ((LOGGER, logging.INFO), ("tornado", logging.ERROR)):
+    for name, level in (
+        (LOGGER, logging.INFO),
+        ("tornado", logging.ERROR),
+        ("asyncio", logging.ERROR),
+    ):
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.setLevel(level)

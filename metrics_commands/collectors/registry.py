@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -20,7 +21,7 @@ from ..setting import Switch
 logger = logging.getLogger("metrics_commands")
 
 # Code of others also gives up by sys.exit(), which is no reason to end the exporter.
-FAILURES = (Exception, SystemExit)
+FAILURES = (Exception, SystemExit, GeneratorExit, asyncio.CancelledError)
 BUILT_IN = ("application", "build_info", "gc", "platform", "process", "system", "value_files")
 
 
@@ -118,7 +119,7 @@ class CollectorSet:
     ) -> bool:
         try:
             for family in collector.collect():
-                if isinstance(family, Metric):
+                if isinstance(family, Metric) and isinstance(family.name, str):
                     known = families.setdefault(family.name, family)
                     if known is not family and known.type == family.type:
                         families[family.name] = unite(known, family)

@@ -15,11 +15,15 @@ MISSING = "it does not exist"
 
 @dataclass(frozen=True)
 class Directory:
-    """Where values go. ``problem`` says why it cannot be used, ``doubts`` what looks unsafe."""
+    """Where values go. ``problem`` says why it cannot be used, ``doubts`` what looks unsafe.
+
+    ``refused`` is True where what is there must not be read either.
+    """
 
     path: Path
     problem: str = ""
     doubts: tuple[str, ...] = ()
+    refused: bool = False
 
 
 def prepare_directory(path: Path) -> Directory:
@@ -62,7 +66,9 @@ def locate_directory(path: Path) -> Directory:
         return Directory(path, MISSING)
     except OSError as error:
         return Directory(path, f"it cannot be examined: {os.strerror(error.errno or 0)}")
-    if not problem and not os.access(path, os.R_OK | os.X_OK):
+    if problem:
+        return Directory(path, problem, doubts, refused=True)
+    if not os.access(path, os.R_OK | os.X_OK):
         problem = "we may not read it"
     return Directory(path, problem, doubts)
 
@@ -128,7 +134,9 @@ def _explain_subdirectory(found: os.stat_result) -> str:
 
 
 def _find_doubts(path: Path, found: os.stat_result) -> list[str]:
-    doubts = []
+    doubts: list[str] = []
+    if stat.S_ISLNK(found.st_mode):
+        return doubts
     # Root works for the user whose project this is, and gave the directory away itself.
     given_away = os.geteuid() == 0 and path.parent.stat().st_uid == found.st_uid
     trusted = given_away or is_shared_by_group(found)

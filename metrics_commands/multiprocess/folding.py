@@ -118,6 +118,7 @@ class Folder:
         """Fold what is dead now, in slices; OSError where the directory or disk refuses."""
         self._prepare_folder()
         self._finish_earlier()
+        self._remove_drafts()
         names = self._examine()
         for kind in sorted(names):
             for start in range(0, len(names[kind]), BATCH):
@@ -133,6 +134,13 @@ class Folder:
             shapes = archived.shapes
             if any(name in living and shapes[name] not in living[name] for name in shapes):
                 self._fold(kind, [])
+
+    def _remove_drafts(self) -> None:
+        """Remove what a worker that was killed had only begun."""
+        for draft in self.directory.glob("*.db.new"):
+            with suppress(OSError):
+                if time.time() - draft.stat().st_mtime > GRACE_SECONDS:
+                    draft.unlink()
 
     def _prepare_folder(self) -> None:
         """Let whoever may read the directory see what lies in ``folding/``, since it counts."""

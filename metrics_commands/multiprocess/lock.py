@@ -100,6 +100,14 @@ def find_exporter(directory: Path) -> Holder | None:
     return holder if holder and is_running(holder.pid, holder.create_time) else None
 
 
+def own_create_time() -> float:
+    """Return when this process was created; 0 where /proc hides it, and then nobody finds us."""
+    try:
+        return psutil.Process().create_time()
+    except (psutil.Error, OSError):
+        return 0.0
+
+
 def is_running(pid: int, create_time: float) -> bool:
     """Tell whether a process that wrote down its pid and creation time still lives."""
     try:

@@ -50,7 +50,8 @@ class DirectoryReader:
         self.problem = ""
         self.folder: Folder | None = None
         self._seconds = 0.0
-        self._most_kept = raise_descriptor_limit() - RESERVED_DESCRIPTORS
+        limit = raise_descriptor_limit()
+        self._most_kept = max(limit - RESERVED_DESCRIPTORS, limit // 2)
 
     def count_workers(self) -> int:
         """Return how many processes have left value files here, the dead included."""
@@ -79,6 +80,9 @@ class DirectoryReader:
             if changed:
                 self._rebuild()
             self._log_skipped()
+            unreadable = [each for each in self._sources.values() if each.problem == "unreadable"]
+            if unreadable and not self.problem:
+                self.problem = f"value files that cannot be read: {len(unreadable)}"
             merged = self._table.merge()
             self._seconds = time.perf_counter() - start
             return merged
@@ -201,7 +205,7 @@ class DirectoryReader:
         for path, reason in sorted(skipped - self._logged):
             source = self._sources.get(path)
             detail = f" ({source.detail})" if source and source.detail else ""
-            logger.warning("Value file %s is left out or cut: %s%s.", path, reason, detail)
+            logger.warning("Value file %r is left out or cut: %s%s.", path, reason, detail)
         self._logged = skipped
 
     def _find_skipped(self) -> dict[str, str]:

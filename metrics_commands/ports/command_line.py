@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 HIDDEN = "…"
+MOST_PARTS = 30
 INTERPRETER = re.compile(r"([Pp]ython|pypy)[0-9.]*t?")
 VALUE_OPTION = re.compile(r"-[A-Za-z?]*?([cmWX])(.*)", re.DOTALL)
 DJANGO_SCRIPTS = {"manage.py", "django-admin", "django-admin.py", "django"}
@@ -36,7 +37,7 @@ def describe(argv: Sequence[str]) -> str:
     for part in _select(argv):
         if part != HIDDEN or shown[-1:] != [HIDDEN]:
             shown.append(part)
-    return " ".join(shown)
+    return " ".join([*shown[:MOST_PARTS], *([HIDDEN] if len(shown) > MOST_PARTS else [])])
 
 
 def _select(argv: Sequence[str]) -> Iterator[str]:
@@ -45,7 +46,10 @@ def _select(argv: Sequence[str]) -> Iterator[str]:
     yield from (program,) if whole else (program, HIDDEN)
     rest = list(argv[1:])
     script = program
-    if INTERPRETER.fullmatch(program):
+    if not whole:
+        # A title that a process gave itself: its words are no arguments.
+        script = ""
+    elif INTERPRETER.fullmatch(program):
         shown, script = _take_script(rest)
         yield from shown
     if script in DJANGO_SCRIPTS and rest and SUBCOMMAND.fullmatch(rest[0]):

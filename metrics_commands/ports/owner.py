@@ -60,7 +60,7 @@ def list_listeners() -> list[Listener]:
             _make_listener(each, each.pid)
             for each in _keep_listening(psutil.net_connections("tcp"))
         ]
-    except (psutil.Error, OSError):
+    except (psutil.Error, OSError, IndexError):
         return list(_list_listeners_by_process())
 
 

@@ -112,6 +112,9 @@ class ScrapeHandler(PlainHandler):
         self._activity = activity
 
     async def get(self) -> None:
+        if cast(HTTP1Connection, self.request.connection).stream.closed():
+            # One of many requests that were sent at once, by a client that has gone.
+            return
         if self._activity.stopping:
             raise HTTPError(503)
         if self._activity.gathering >= MOST_REQUESTS:

@@ -15,11 +15,19 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 STEP = 0.1
 
 
+class EndedEarly(BaseException):
+    """A signal came before there was anything to end in order."""
+
+
 class Shutdown:
-    """A context in which SIGTERM and SIGINT request an orderly end; a second one ends at once."""
+    """A context in which SIGTERM and SIGINT request an orderly end; a second one ends at once.
+
+    Until ``begin`` the first one raises EndedEarly, through whatever code runs just then.
+    """
 
     def __init__(self) -> None:
         self.requested = False
+        self._begun = False
         self._wake: Callable[[], object] | None = None
         self._previous: dict[signal.Signals, Any] = {}
 
@@ -27,6 +35,12 @@ class Shutdown:
         if threading.current_thread() is threading.main_thread():
             self._previous = {each: signal.signal(each, self._handle) for each in SIGNALS}
         return self
+
+    def begin(self) -> None:
+        """From now on end in order; take the signals back from code that took them meanwhile."""
+        self._begun = True
+        for each in self._previous:
+            signal.signal(each, self._handle)
 
     def __exit__(
         self,
@@ -41,6 +55,8 @@ class Shutdown:
         if self.requested:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+        if not self._begun:
+            raise EndedEarly
         self.request()
 
     def request(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -205,3 +206,15 @@ def test_an_unknown_collector_is_refused_with_the_known_names(name: str) -> None
     assert refusal.value.exit_code == 2
     assert "system" in str(refusal.value)
     assert len(str(refusal.value)) < 400
+
+
+@pytest.mark.parametrize("raised", [asyncio.CancelledError, GeneratorExit, SystemExit])
+def test_whatever_a_collector_raises_costs_only_itself(raised: type[BaseException]) -> None:
+    """Also what is no Exception leaves the page standing."""
+
+    def collect() -> Iterable[Metric]:
+        raise raised
+
+    samples = scrape(make_set(bad=collect, good=lambda: [gauge("good", 1)]))
+    assert sample(samples, SUCCESS, collector="bad") == 0
+    assert sample(samples, "good") == 1

@@ -137,6 +137,48 @@ def test_a_missing_directory_is_made_and_recovers(
     assert place.stat().st_mode & 0o777 == 0o700
 
 
+@needs_root
+def test_a_strangers_directory_is_neither_read_nor_written(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Where everybody may write, somebody else's subdirectory in our name is left alone."""
+    place = tmp_path / "everybody"
+    place.mkdir()
+    place.chmod(0o1777)
+    inner = place / "django-metrics-uid0"
+    count = environment | {"SHARED": str(inner), "VISITS": "6"}
+    assert run([sys.executable, "-c", COUNT], count).returncode == 0
+    os.chown(inner, NOBODY, NOBODY)
+    before = sorted(os.listdir(inner))
+    with exporter(environment, "--metrics-dir", str(place)) as (process, url):
+        assert "another user made it" in process.output
+        assert sample(scrape(url), "visits_total") is None
+    assert sorted(os.listdir(inner)) == before
+
+
+def test_a_start_can_be_interrupted_and_left(environment: dict[str, str], tmp_path: Path) -> None:
+    """Modules that sleep or start threads keep the exporter neither from ending nor from life."""
+    (tmp_path / "slow_app").mkdir()
+    (tmp_path / "slow_app" / "__init__.py").write_text("")
+    (tmp_path / "slow_app" / "metrics.py").write_text(
+        "import os, threading, time\n"
+        "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+        "print('importing', flush=True)\n"
+        "time.sleep(float(os.environ['NAP']))\n"
+    )
+    (tmp_path / "bare.py").write_text(
+        "SECRET_KEY = 'x'\nINSTALLED_APPS = ['metrics_commands', 'slow_app']\nDATABASES = {}\n"
+    )
+    bare = environment | {"DJANGO_SETTINGS_MODULE": "bare", "PYTHONPATH": str(tmp_path)}
+    command: list[str | Path] = [sys.executable, "manage.py", "runmetrics"]
+    with started(command, bare | {"NAP": "600"}) as process:
+        process.wait_for("importing")
+        assert process.stop() == 0
+    with exporter(bare | {"NAP": "0"}) as (process, _):
+        assert process.stop() == 0
+        assert "left behind" in process.output
+
+
 def test_without_any_directory_the_exporter_says_what_is_missing(
     environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -139,3 +139,14 @@ def test_a_title_that_a_process_gave_itself_tells_its_first_word_alone(
 def test_what_is_told_is_printable(argv: list[str]) -> None:
     """No command line can move the cursor, colour the terminal or forge a line of the log."""
     assert describe(argv).isprintable()
+
+
+@pytest.mark.parametrize("title", ["python:", "django:", "manage.py:"])
+def test_the_words_of_a_title_are_no_arguments(title: str) -> None:
+    """A process that renamed itself does not have its next word shown as a script."""
+    assert "hunter2" not in describe([title, "hunter2", "runserver", "worker"])
+
+
+def test_what_is_shown_has_an_end() -> None:
+    """An endless command line stays one readable line."""
+    assert len(describe(["server", *["-p", "12345"] * 5000])) < 500

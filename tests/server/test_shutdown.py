@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from metrics_commands.server.shutdown import SIGNALS, Shutdown
+from metrics_commands.server.shutdown import SIGNALS, EndedEarly, Shutdown
 from tests.processes import TIMEOUT, Started, clean_environment, fetch, started, wait_until
 from tests.server.serving import read_all, running
 
@@ -37,6 +37,7 @@ def gather():
     return BODY
 
 with Shutdown() as shutdown:
+    shutdown.begin()
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
     print("port", listener.getsockname()[1], flush=True)
@@ -136,15 +137,32 @@ def test_handlers_are_restored(number: signal.Signals) -> None:
     """Code that runs the command in its own process gets its signals back."""
     before = [signal.getsignal(each) for each in SIGNALS]
     with Shutdown() as shutdown:
+        shutdown.begin()
         assert not shutdown.requested
         os.kill(os.getpid(), number)
         wait_until(lambda: shutdown.requested)
     assert [signal.getsignal(each) for each in SIGNALS] == before
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_during_the_start_interrupts_whatever_runs(number: signal.Signals) -> None:
+    """An app whose modules take a minute to import does not keep the exporter from ending."""
+
+    def start() -> None:
+        with Shutdown():
+            os.kill(os.getpid(), number)
+            wait_until(lambda: False)
+
+    before = [signal.getsignal(each) for each in SIGNALS]
+    with pytest.raises(EndedEarly):
+        start()
+    assert [signal.getsignal(each) for each in SIGNALS] == before
+
+
 def test_a_signal_interrupts_the_wait_for_a_port() -> None:
     """An exporter that keeps trying for a port ends as quickly as one that serves."""
     with Shutdown() as shutdown:
+        shutdown.begin()
         waiting = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM))
         waiting.start()
         start = time.monotonic()

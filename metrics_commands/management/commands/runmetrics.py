@@ -6,13 +6,14 @@ import logging
 import math
 import os
 import sys
+import threading
 import time
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 from django.core.management.base import BaseCommand, CommandError
 
 from ... import conf
@@ -29,14 +30,14 @@ from ...exposition import text
 from ...log import configure_log
 from ...multiprocess.directory import MISSING, locate_directory, prepare_directory
 from ...multiprocess.folding import Folder
-from ...multiprocess.lock import DirectoryLock, Holder, find_exporter, read_holder
+from ...multiprocess.lock import DirectoryLock, Holder, find_exporter, own_create_time, read_holder
 from ...multiprocess.reader import DirectoryReader
 from ...ports import report
 from ...ports.address import join, resolve
 from ...ports.probe import Claim, NoPortFreeError, claim
 from ...server.handlers import Telemetry
 from ...server.server import serve
-from ...server.shutdown import Shutdown
+from ...server.shutdown import EndedEarly, Shutdown
 
 logger = logging.getLogger("metrics_commands")
 
@@ -100,10 +101,11 @@ def run(config: conf.Config, names: Sequence[str]) -> None:
     for warning in find_warnings():
         if warning.id != "metrics_commands.W003":
             logger.warning("%s %s (%s)", warning.msg, warning.hint, warning.id)
-    with Shutdown() as shutdown:
+    with suppress(EndedEarly), Shutdown() as shutdown:
         reader = open_directory(config)
         collectors = make_set(config, names, reader)
         telemetry = Telemetry(config.telemetry_path, text.CONTENT_TYPE, lambda: gather(collectors))
+        shutdown.begin()
         claimed = claim_port(config, shutdown)
         if claimed is None:
             return
@@ -120,6 +122,16 @@ def run(config: conf.Config, names: Sequence[str]) -> None:
         if cut_off:
             logger.warning("Scrapes that took too long were cut off: %d.", cut_off)
         logger.info("Ended by a signal.")
+    leave_threads()
+
+
+def leave_threads() -> None:
+    """End also where an app's ``metrics.py`` has started threads that never do."""
+    main = threading.main_thread()
+    if any(not each.daemon for each in threading.enumerate() if each is not main):
+        logger.warning("Threads that apps have started do not end; they are left behind.")
+        logging.shutdown()
+        os._exit(0)
 
 
 def gather(collectors: CollectorSet) -> bytes:
@@ -152,6 +164,8 @@ def open_directory(config: conf.Config) -> DirectoryReader | None:
             directory.path,
             directory.problem,
         )
+    if directory.refused:
+        return None
     if directory.path != config.metrics_directory:
         logger.info(
             "Everybody may write into %s, so each user has a subdirectory; ours is %s.",
@@ -167,7 +181,7 @@ def lock_directory(reader: DirectoryReader | None, urls: Sequence[str]) -> Direc
     """Write who serves this directory into it, or say who does already."""
     if reader is None:
         return None
-    holder = Holder(os.getpid(), psutil.Process().create_time(), tuple(urls))
+    holder = Holder(os.getpid(), own_create_time(), tuple(urls))
     try:
         lock = DirectoryLock.acquire(reader.directory)
     except OSError as error:
