@@ -192,12 +192,25 @@ def test_a_client_that_leaves_before_its_page_is_made_costs_nothing(
     """A scrape that Prometheus gave up on fills no log and holds up nothing."""
     gate = Gate()
     with running(gate) as server:
-        server.send_scrape().close()
+        client = server.send_scrape()
         gate.wait_until_entered()
+        client.close()
         gate.opened.set()
         assert fetch(f"{server.url}/metrics")[2] == PLAIN
         assert server.end() < 2
     assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
+
+
+def test_a_client_that_has_gone_has_nothing_gathered_for_it() -> None:
+    """Hundreds of requests in one write, by a client that leaves, cost at most a few gathers."""
+    gate = Gate()
+    with running(gate) as server:
+        with server.connect() as client:
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 300)
+            gate.wait_until_entered()
+        gate.opened.set()
+        assert fetch(f"{server.url}/metrics")[2] == PLAIN
+    assert len(gate.entered) < 30
 
 
 def test_a_client_that_leaves_in_the_middle_of_its_page_does_not_hold_up_the_end() -> None:
