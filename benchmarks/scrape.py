@@ -17,13 +17,14 @@ from statistics import median
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.deployment import hold_workers, read_used, write_worker
-from benchmarks.side import SIDES, make_scrape
+from benchmarks.side import SIDES, make_folder, make_scrape
 
 ROUNDS = 9
 FRESH_ROUNDS = 5
-LIVE = 8
+LIVE = 16
 DEAD = 2000
 DEAD_VIEWS = 7
+LIVE_VIEWS = 50
 
 
 def main() -> None:
@@ -93,7 +94,9 @@ def report(title: str, peer: float, ours: float, rounds: int) -> None:
 def measure_folding(directory: Path) -> None:
     """Print what 2,000 dead workers cost before, during and after they are folded."""
     print(f"\n{LIVE} living workers, and {DEAD} dead ones of about 300 series each")
-    with hold_workers(directory, LIVE, DEAD_VIEWS):
+    with hold_workers(directory, LIVE, LIVE_VIEWS):
+        # The lock and the folder that folding needs are there from the start, as in production.
+        make_folder(directory).run_pass()
         alone = median(measure(scrape) for scrape in [make_warm(directory)] * ROUNDS)
         for number in range(DEAD):
             write_worker(directory, f"dead{number}", DEAD_VIEWS, number)

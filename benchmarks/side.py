@@ -30,11 +30,15 @@ def make_scrape(side: str, directory: Path) -> Callable[[], bytes]:
     return (lambda: reader.read().render()) if side == "ours" else scrape_peer
 
 
+def make_folder(directory: Path) -> Folder:
+    """Return what folds a directory."""
+    return Folder(directory, DirectoryReader(directory).find_shapes)
+
+
 def main(side: str, directory: Path) -> None:
     """Print milliseconds of the first scrape, or of folding, and kilobytes at the peak."""
     if side == "fold":
-        reader = DirectoryReader(directory)
-        work: Callable[[], object] = Folder(directory, reader.find_shapes).run_pass
+        work: Callable[[], object] = make_folder(directory).run_pass
         more = 0
     else:
         work, more = make_scrape(side, directory), SCRAPES - 1

@@ -59,6 +59,8 @@ class Group:
     def _sum(self) -> list[float | None]:
         sums = [column.add_up() for column in self.columns]
         whole = [each for each, column in zip(sums, self.columns, strict=True) if not column.rows]
+        if len(whole) == len(sums) == 1:
+            return list(whole[0])
         totals: list[float] = (
             list(map(sum, zip(*whole, strict=True))) if whole else [0.0] * len(self.rows)
         )

@@ -6,7 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, KeysView, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, chain
+from typing import Any
 
 from prometheus_client import Metric
 from prometheus_client.samples import Sample
@@ -54,13 +55,13 @@ class Merged:
 
     def render(self, skip: Collection[str] = ()) -> bytes:
         """Return the families in the text format 0.0.4, all but those to skip."""
-        values = [number for numbers in self.numbers for number in numbers if number is not None]
-        parts = self.table.parts.copy()
-        whole = len(values) * 2 == len(parts)
+        values: list[Any] = list(chain.from_iterable(self.numbers))
+        whole = not self.table.may_lack_numbers or None not in values
         if not whole or self.table.hidden or not self.names.isdisjoint(skip):
             return "".join(self._render_slowly(skip)).encode()
+        parts = self.table.parts.copy()
         parts[1::2] = map(repr, values) if _all_finite(values) else map(format_number, values)
-        return "".join([*parts, "\n"]).encode() if parts else b""
+        return "".join(parts).encode()
 
     def _render_slowly(self, skip: Collection[str]) -> Iterator[str]:
         for family, numbers in zip(self.table.families.values(), self.numbers, strict=True):
@@ -99,6 +100,11 @@ class Table:
     hidden: set[Row] = field(default_factory=set)
     conflicts: dict[str, str] = field(default_factory=dict)
     layouts: dict[Shape, Layout] = field(default_factory=dict)
+
+    @property
+    def may_lack_numbers(self) -> bool:
+        """Tell whether there are series that nobody may have set."""
+        return any(group.kind.endswith("mostrecent") for group in self.groups)
 
     def regroup(self, sources: Iterable[SourceFile]) -> bool:
         """Take other files of the same layouts, as when workers die; tell whether they are."""
@@ -259,7 +265,7 @@ def write_texts(table: Table, known: Mapping[Series, str]) -> None:
             there.add(written)
             parts += [f"\n{text}{written}" if parts else f"{text}{written}", ""]
             text = ""
-    table.parts = parts
+    table.parts = [*parts, "\n"] if parts else []
 
 
 def note_duplicates(table: Table, sources: Iterable[SourceFile]) -> None:
