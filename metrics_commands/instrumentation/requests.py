@@ -37,10 +37,30 @@ class RequestMetrics:
     def __init__(self) -> None:
         self._namespace = conf.resolve_or_default(conf.NAMESPACE)
         latency = conf.resolve_or_default(conf.LATENCY_BUCKETS)
+        self._declare_requests()
+        self._declare_responses(latency)
+
+    def _declare_requests(self) -> None:
         counter, histogram = self._counter, self._histogram
         self.requests_before = counter(
             "requests_before_middlewares_total", "Requests, before any other middleware ran."
         )
+        self.ajax = counter("ajax_requests_total", "Requests made by a page's XMLHttpRequest.")
+        self.by_method = counter("requests_total_by_method", "Requests, by method.", ["method"])
+        self.by_transport = counter(
+            "requests_total_by_transport", "Requests, by http or https.", ["transport"]
+        )
+        self.by_view = counter(
+            "requests_total_by_view_transport_method",
+            "Requests that found a view, by view, transport and method.",
+            ["view", "transport", "method"],
+        )
+        self.request_bytes = histogram(
+            "requests_body_total_bytes", "Bytes in a request's body.", buckets=SIZE_BUCKETS
+        )
+
+    def _declare_responses(self, latency: tuple[float, ...]) -> None:
+        counter, histogram = self._counter, self._histogram
         self.responses_before = counter(
             "responses_before_middlewares_total", "Responses, after all other middleware ran."
         )
@@ -61,19 +81,6 @@ class RequestMetrics:
         )
         self.unknown_latency = counter(
             "requests_unknown_latency_total", "Responses whose time is not known."
-        )
-        self.ajax = counter("ajax_requests_total", "Requests made by a page's XMLHttpRequest.")
-        self.by_method = counter("requests_total_by_method", "Requests, by method.", ["method"])
-        self.by_transport = counter(
-            "requests_total_by_transport", "Requests, by http or https.", ["transport"]
-        )
-        self.by_view = counter(
-            "requests_total_by_view_transport_method",
-            "Requests that found a view, by view, transport and method.",
-            ["view", "transport", "method"],
-        )
-        self.request_bytes = histogram(
-            "requests_body_total_bytes", "Bytes in a request's body.", buckets=SIZE_BUCKETS
         )
         self.by_template = counter(
             "responses_total_by_templatename", "Template responses, by template.", ["templatename"]
