@@ -1,0 +1,1 @@
+"""What else is configured to want a port: read from files and environment, never run."""
