@@ -9,6 +9,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 HIDDEN = "…"
 MOST_PARTS = 30
@@ -29,6 +30,19 @@ ADDRESS_OPTIONS = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Start:
+    """What is started: a program, the script or module it runs, and Django's subcommand.
+
+    Each is ``…`` if it may not be shown. ``script`` is the program itself where that is no
+    interpreter, and '' where the process has renamed itself.
+    """
+
+    program: str
+    script: str
+    subcommand: str
+
+
 def describe(argv: Sequence[str]) -> str:
     """Return a command line with program, script or module, subcommand, addresses and ports."""
     if not argv:
@@ -40,24 +54,44 @@ def describe(argv: Sequence[str]) -> str:
     return " ".join([*shown[:MOST_PARTS], *([HIDDEN] if len(shown) > MOST_PARTS else [])])
 
 
+def read_start(argv: Sequence[str]) -> Start:
+    """Return what a command line starts."""
+    return _take_start(list(argv))[1] if argv else Start("", "", "")
+
+
+def escape(text: str) -> str:
+    """Return a text in which nothing can move a cursor or forge a line."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
 def _select(argv: Sequence[str]) -> Iterator[str]:
     """Yield each argument that may be shown, and ``…`` for each that may not."""
-    program, whole = _program(argv[0])
-    yield from (program,) if whole else (program, HIDDEN)
-    rest = list(argv[1:])
-    script = program
+    rest = list(argv)
+    shown, start = _take_start(rest)
+    yield from shown
+    if start.subcommand.startswith("runserver") and rest and _is_address(rest[0]):
+        yield rest.pop(0)
+    yield from _select_addresses(rest)
+
+
+def _take_start(rest: list[str]) -> tuple[list[str], Start]:
+    """Take program, script and subcommand off ``rest``; return what to show, and those."""
+    program, whole = _program(rest.pop(0))
+    shown = [program] if whole else [program, HIDDEN]
+    script, subcommand = program, ""
     if not whole:
         # A title that a process gave itself: its words are no arguments.
         script = ""
     elif INTERPRETER.fullmatch(program):
-        shown, script = _take_script(rest)
-        yield from shown
+        more, script = _take_script(rest)
+        shown += more
     if script in DJANGO_SCRIPTS and rest and SUBCOMMAND.fullmatch(rest[0]):
         subcommand = rest.pop(0)
-        yield subcommand
-        if subcommand.startswith("runserver") and rest and _is_address(rest[0]):
-            yield rest.pop(0)
-    yield from _select_addresses(rest)
+        shown.append(subcommand)
+    return shown, Start(program, script, subcommand)
 
 
 def _take_script(rest: list[str]) -> tuple[list[str], str]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from metrics_commands.ports.command_line import ADDRESS_OPTIONS, describe
+from metrics_commands.ports.command_line import ADDRESS_OPTIONS, Start, describe, escape, read_start
 
 TOKENS = st.text(string.ascii_letters, min_size=6, max_size=20).map("Zq".__add__)
 NOISE = st.sampled_from(
@@ -150,3 +150,30 @@ def test_the_words_of_a_title_are_no_arguments(title: str) -> None:
 def test_what_is_shown_has_an_end() -> None:
     """An endless command line stays one readable line."""
     assert len(describe(["server", *["-p", "12345"] * 5000])) < 500
+
+
+@pytest.mark.parametrize(
+    ("argv", "start"),
+    [
+        (["/usr/sbin/nginx", "-g", "x"], Start("nginx", "nginx", "")),
+        (["nginx: worker process"], Start("nginx", "", "")),
+        (["python3", "-um", "uvicorn", "a:b"], Start("python3", "uvicorn", "")),
+        (["python3", "manage.py", "runmetrics"], Start("python3", "manage.py", "runmetrics")),
+        (["python3", "-c", "manage.py", "runmetrics"], Start("python3", "", "")),
+        (["manage.py:", "runmetrics"], Start("manage.py", "", "")),
+        ([], Start("", "", "")),
+    ],
+)
+def test_what_is_started_is_read_from_the_arguments(argv: list[str], start: Start) -> None:
+    """A program is taken for what it is started as, not for words among its arguments."""
+    assert read_start(argv) == start
+
+
+@given(st.text(st.characters()))
+@example("a\udcff\x1b[2J\u2028b")
+@settings(max_examples=80, deadline=None)
+def test_an_escaped_text_is_printable(text: str) -> None:
+    """A user name or a folder cannot move the cursor, and plain text stays as it is."""
+    assert escape(text).isprintable()
+    if text.isprintable():
+        assert escape(text) == text

@@ -3,65 +3,37 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
 from metrics_commands.multiprocess.lock import is_running
-from metrics_commands.ports.owner import (
-    Owner,
-    Unseen,
-    describe_process,
-    find_owner,
-    list_listeners,
-)
+from metrics_commands.ports import unseen
+from metrics_commands.ports.owner import Owner, Unseen, describe_process
 from metrics_commands.ports.probe import State, look
-from tests.processes import Started, clean_environment, started
+from metrics_commands.ports.report import Report, add_owners
 
-from .sockets import address, bound, listening, needs_ipv6, needs_root, run_python
-
-SERVER = """
-import os, signal, socket, sys
-listener = socket.socket()
-listener.bind((sys.argv[2], int(sys.argv[4])))
-listener.listen()
-if "--fork" in sys.argv and os.fork() == 0:
-    signal.pause()
-print("listens on", listener.getsockname()[1], flush=True)
-signal.pause()
-"""
-
-
-@contextmanager
-def server(
-    tmp_path: Path, *arguments: str, host: str = "127.0.0.1", port: int = 0
-) -> Iterator[tuple[Started, int]]:
-    """Start a server of its own process; yield it with its port."""
-    script = tmp_path / "server.py"
-    script.write_text(SERVER)
-    command: list[str | Path] = [
-        sys.executable,
-        script,
-        "--host",
-        host,
-        "--port",
-        str(port),
-        *arguments,
-    ]
-    with started(command, clean_environment(tmp_path)) as process:
-        yield process, int(process.wait_for(r"listens on (\d+)")[1])
+from .sockets import (
+    BECOME_NOBODY,
+    address,
+    bound,
+    listening,
+    needs_ipv6,
+    needs_root,
+    run_python,
+    server,
+)
 
 
 def owner_of(host: str, port: int) -> Owner | Unseen | None:
     """Return who holds a port, as both commands ask."""
-    [found] = look([address(host)], [port])
-    return find_owner(found, list_listeners())
+    [report] = add_owners(look([address(host)], [port]))
+    return report.owner
 
 
 def pid_of(host: str, port: int) -> int:
@@ -93,8 +65,8 @@ def test_the_owner_is_found_whatever_address_it_listens_on(
 
 def test_a_free_port_has_no_owner() -> None:
     """Nobody is blamed for a port that can be had."""
-    [found] = look([address("127.0.0.1")], [0])
-    assert find_owner(found, list_listeners()) is None
+    [report] = add_owners(look([address("127.0.0.1")], [0]))
+    assert report == Report(report.probe)
 
 
 def test_an_owner_is_told_without_its_secrets(tmp_path: Path) -> None:
@@ -148,24 +120,81 @@ def test_a_port_of_an_outgoing_connection_is_explained() -> None:
     assert "connects from it" in str(owner)
 
 
-FIND = "[seen] = look(resolve('127.0.0.1'), [{port}]); print(find_owner(seen, list_listeners()))"
+FIND = "print(*(each.owner for each in add_owners(look(resolve('127.0.0.1'), [{port}]))))"
+MOUNT = ("unshare", "--mount", "sh", "-c")
+WITHOUT_PTRACE = ("setpriv", "--bounding-set", "-sys_ptrace")
 
 
 @needs_root
-def test_another_users_process_needs_root_to_be_seen() -> None:
-    """Who may not see the owner is told how to."""
+@pytest.mark.parametrize(
+    ("prefix", "before", "said"),
+    [
+        ((), BECOME_NOBODY, unseen.ANOTHER_USER),
+        (("unshare", "--pid", "--fork", "--mount-proc"), "", unseen.ELSEWHERE),
+        (WITHOUT_PTRACE, "", unseen.LOCKED),
+        (
+            (*MOUNT, f'mount -t proc -o hidepid=4 p /proc && {" ".join(WITHOUT_PTRACE)} "$@"', ""),
+            "",
+            unseen.HIDDEN,
+        ),
+        ((*MOUNT, 'mount -t proc -o subset=pid p /proc && "$@"', ""), "", unseen.NO_SOCKETS),
+    ],
+    ids=["nobody", "namespace", "without-ptrace", "hidepid", "subset"],
+)
+def test_who_may_not_see_the_owner_hears_why(
+    prefix: tuple[str, ...], before: str, said: str
+) -> None:
+    """What keeps the owner from view is told as it is, so that a user looks in the right place."""
     with listening("127.0.0.1") as port:
-        said = run_python(FIND.format(port=port))
-    assert said == "another user's process; run as root to see it"
+        assert run_python(FIND.format(port=port), prefix=prefix, before=before) == said
 
 
 @needs_root
-def test_a_process_of_another_pid_namespace_is_explained() -> None:
-    """From within a container on the host's network, root hears why nobody is seen."""
-    with listening("127.0.0.1") as port:
-        prefix = ("unshare", "--pid", "--fork", "--mount-proc")
-        said = run_python(FIND.format(port=port), prefix=prefix, before="")
-    assert "another PID namespace" in said
+def test_root_sees_the_processes_of_others(tmp_path: Path) -> None:
+    """Root reads whose process it is."""
+    with server(tmp_path, "--nobody") as (process, port):
+        owner = owner_of("127.0.0.1", port)
+        assert isinstance(owner, Owner)
+        assert owner.pid == process.pid
+        assert owner.user == psutil.Process(process.pid).username() != "root"
+
+
+def test_an_owners_parent_is_told(tmp_path: Path) -> None:
+    """A user sees what would start the owner again, and no argument of it."""
+    with server(tmp_path) as (process, _):
+        owner = describe_process(process.pid)
+        assert isinstance(owner, Owner)
+        assert re.fullmatch(rf"pid {os.getpid()}, [\w.-]+", owner.parent)
+        assert str(owner).endswith(f", child of {owner.parent}")
+
+
+def test_the_first_process_is_nobodys_parent_to_tell() -> None:
+    """A daemon is no child worth telling: the system's first process takes all orphans."""
+    children = [each.pid for each in psutil.process_iter() if each.ppid() == 1]
+    if not children:
+        pytest.skip("the first process has no children here")
+    owners = [describe_process(each) for each in children]
+    assert not any(each.parent for each in owners if isinstance(each, Owner))
+
+
+@pytest.mark.parametrize("folder", ["blog", "a\x1b[31m\nb"])
+def test_another_projects_exporter_is_told_by_its_directory(tmp_path: Path, folder: str) -> None:
+    """Of two projects on one machine, a user reads which one has the port."""
+    home = tmp_path / folder
+    home.mkdir()
+    with server(home, "runmetrics", script="manage.py") as (process, port):
+        owner = owner_of("127.0.0.1", port)
+        assert isinstance(owner, Owner)
+        assert (owner.pid, owner.program) == (process.pid, "runmetrics")
+        assert owner.directory == str(home).replace("\x1b", "\\x1b").replace("\n", "\\n")
+
+
+def test_no_other_programs_directory_is_told(tmp_path: Path) -> None:
+    """Where a process works is its own affair, unless it is an exporter."""
+    with server(tmp_path, "migrate", script="manage.py") as (process, _):
+        owner = describe_process(process.pid)
+        assert isinstance(owner, Owner)
+        assert owner.directory == ""
 
 
 def test_a_process_that_ended_meanwhile_is_no_error(tmp_path: Path) -> None:
@@ -187,6 +216,6 @@ def test_a_process_that_cannot_be_does_not_run(pid: int, created: float) -> None
 def test_a_taken_state_alone_decides_whether_an_owner_is_sought() -> None:
     """A port refused for another reason is not blamed on whoever listens there."""
     with listening("127.0.0.1") as port:
-        [found] = look([address("192.0.2.1")], [port])
-        assert found.state is State.NOT_HERE
-        assert find_owner(found, list_listeners()) is None
+        [report] = add_owners(look([address("198.51.100.1")], [port]))
+    assert report.probe.state is State.NOT_HERE
+    assert report == Report(report.probe)
