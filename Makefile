@@ -31,6 +31,7 @@ matrix: .venv/development
 ## bench: print ratios against peers, measured side by side
 bench: .venv/development
 	$(BIN)/python -m benchmarks.scrape
+	$(BIN)/python -m benchmarks.checkports
 
 prepare: .venv/installed
 	$(BIN)/python manage.py migrate --verbosity 0

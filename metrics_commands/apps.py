@@ -22,9 +22,7 @@ class MetricsCommandsConfig(AppConfig):
         adopt_environment()
 
     def ready(self) -> None:
-        """Register the system checks."""
+        """Register the system check."""
         from . import checks
 
-        django_checks.register(checks.check_settings, checks.TAG)
-        django_checks.register(checks.check_directory, checks.TAG)
-        django_checks.register(checks.check_middleware, checks.TAG)
+        django_checks.register(checks.check_all, checks.TAG)

@@ -1,12 +1,13 @@
-"""System checks ``metrics_commands.W0nn``: warnings, since metrics never stop a command.
+"""Findings about the configuration that need no I/O: also system checks ``metrics_commands.W0nn``.
 
-They do no I/O: names are resolved, and ports and files looked at, by ``manage.py checkports``.
+As checks they are warnings, since metrics never stop a command. Names are resolved, and ports and
+files looked at, by ``manage.py checkports``.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -15,98 +16,152 @@ from django.core import checks
 from . import conf
 from .directory import ENVIRONMENT_VARIABLE, WHAT_TO_ADD, decision
 from .errors import ConfigurationError
+from .finding import Change, Finding, Place, make_id
+from .ports.numbers import judge_numbers
+from .ports.wish import is_loopback
+from .setting import Options
+from .wishes import Locate, in_settings, make_wish
 
 TAG = "metrics"
 BEFORE = "metrics_commands.middleware.PrometheusBeforeMiddleware"
 AFTER = "metrics_commands.middleware.PrometheusAfterMiddleware"
+SETTINGS_FILE = Place("settings.py")
 
 
-def warn(number: int, message: str, hint: str) -> checks.CheckMessage:
-    """Make the warning ``metrics_commands.W0nn``."""
-    return checks.Warning(message, hint=hint, id=f"metrics_commands.W{number:03}")
+def check_all(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Return every finding as Django's system checks show it."""
+    return [as_check(each) for each in find_all()]
 
 
-def check_settings(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Report wrong values, and settings that contradict each other."""
-    found = [warn(1, str(error), _advise(error)) for error in conf.find_wrong_values()]
-    ports = (conf.PORT.name, conf.PORT_RANGE.name)
-    if all(getattr(settings, name, None) is not None for name in ports):
-        found.append(
-            warn(
-                2,
-                f"{ports[0]} and {ports[1]} are both set; the range is used.",
-                "Remove one of them from settings.py.",
-            )
-        )
-    return found
+def as_check(finding: Finding) -> checks.CheckMessage:
+    """Turn a finding into a system check, which never stops a command."""
+    make = checks.Info if finding.severity == "info" else checks.Warning
+    lines = [f"{each.place}: {each.write}" for each in finding.changes]
+    return make(finding.what, hint="\n".join([finding.why, *lines]).strip(), id=finding.id)
 
 
-def _advise(error: ConfigurationError) -> str:
-    return error.hint or "Correct it, then run 'manage.py checkports' to see whether it will work."
+def find_all(options: Options | None = None, locate: Locate = in_settings) -> list[Finding]:
+    """Return what is to be said of settings, directory, middleware and installed apps.
 
-
-def check_middleware(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Report one middleware without the other, or both in the wrong order."""
-    ours = [name for name in settings.MIDDLEWARE if name in (BEFORE, AFTER)]
-    if ours in ([], [BEFORE, AFTER]):
-        return []
+    ``locate`` finds the line of a setting; as it reads files, system checks go without.
+    """
     return [
-        warn(
-            9,
-            "Of the metrics' two middlewares one is missing, or they stand in the wrong order.",
-            f"Let MIDDLEWARE begin with {BEFORE!r} and end with {AFTER!r}.",
-        )
+        *find_in_settings(options, locate),
+        *find_about_directory(),
+        *find_about_middleware(),
+        *find_about_apps(),
     ]
 
 
-def find_warnings() -> list[checks.CheckMessage]:
-    """Return what ``manage.py check`` would say, for those who start only the exporter."""
-    return [*check_settings(), *check_directory(), *check_middleware()]
+def find_in_settings(options: Options | None, locate: Locate) -> Iterator[Finding]:
+    """Yield wrong values, settings that contradict each other, and ports that give trouble."""
+    wrong = conf.find_wrong_values(options)
+    for error in wrong:
+        yield describe_error(error)
+    ports = (conf.PORT.name, conf.PORT_RANGE.name)
+    if all(getattr(settings, name, None) is not None for name in ports):
+        yield Finding(
+            make_id(2),
+            "warning",
+            f"{ports[0]} and {ports[1]} are both set; the range is used.",
+            "Only one of them can be meant. Remove the other from settings.py.",
+            (Change(locate(ports[0]), f"# {ports[0]} = …"),),
+        )
+    if not wrong:
+        wish = make_wish(options, locate)
+        yield from judge_numbers(wish.ports, wish.rewrite)
+        yield from find_about_reach(wish.addresses, os.environ)
 
 
-def check_directory(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Report what ``use_metrics_directory`` found when ``settings.py`` was read."""
-    return list(_find_directory_problems())
+def describe_error(error: ConfigurationError) -> Finding:
+    """Turn a wrong value into a finding."""
+    advice = "Correct it, then run 'manage.py checkports' to see whether it will work."
+    return Finding(make_id(1), "error", str(error.message), error.hint or advice)
 
 
-def _find_directory_problems() -> Iterator[checks.CheckMessage]:
+def find_about_reach(
+    addresses: tuple[str, ...], environment: Mapping[str, str]
+) -> Iterator[Finding]:
+    """Yield whether Prometheus cannot reach the exporter of a Kubernetes pod."""
+    if "KUBERNETES_SERVICE_HOST" in environment and all(map(is_loopback, addresses)):
+        yield Finding(
+            make_id(13),
+            "warning",
+            f"In this Kubernetes pod the exporter listens on {', '.join(addresses)} alone.",
+            "Prometheus scrapes a pod by its own address, and finds nobody there.",
+            (Change(Place("environment of the container"), f"{conf.ADDRESS.name}=0.0.0.0"),),
+        )
+
+
+def find_about_middleware() -> Iterator[Finding]:
+    """Yield one middleware without the other, or both in the wrong order."""
+    ours = [name for name in settings.MIDDLEWARE if name in (BEFORE, AFTER)]
+    if ours not in ([], [BEFORE, AFTER]):
+        yield Finding(
+            make_id(9),
+            "warning",
+            "Of the metrics' two middlewares one is missing, or they stand in the wrong order.",
+            f"Let MIDDLEWARE begin with {BEFORE!r} and end with {AFTER!r}.",
+        )
+
+
+def find_about_apps() -> Iterator[Finding]:
+    """Yield whether django-prometheus is installed beside us."""
+    if "django_prometheus" in settings.INSTALLED_APPS:
+        yield Finding(
+            make_id(27),
+            "warning",
+            "django_prometheus is in INSTALLED_APPS, beside metrics_commands.",
+            "Its workers may open ports of their own, and both count the same requests under the"
+            " same names. Remove it, with its middlewares, when you have moved.",
+            (Change(SETTINGS_FILE, 'INSTALLED_APPS.remove("django_prometheus")'),),
+        )
+
+
+def find_about_directory() -> Iterator[Finding]:
+    """Yield what ``use_metrics_directory`` found when ``settings.py`` was read."""
     if decision.problem:
-        yield warn(
-            4,
+        yield Finding(
+            make_id(4),
+            "warning",
             f"Metrics directory {decision.path} cannot be used: {decision.problem}.",
             "Metrics stay in memory, unseen. Give a directory that this user may write,"
             f" in settings.py or by {ENVIRONMENT_VARIABLE}.",
         )
     elif decision.requested is None and not os.environ.get(ENVIRONMENT_VARIABLE):
-        yield warn(
-            3,
-            "No metrics directory: the exporter cannot see the numbers of this process.",
+        yield Finding(
+            make_id(3),
+            "error",
+            "No metrics directory: the exporter cannot see the numbers of the workers.",
             WHAT_TO_ADD,
         )
     for doubt in decision.doubts:
-        yield warn(
-            5,
+        yield Finding(
+            make_id(5),
+            "warning",
             f"Metrics directory {decision.path}: {doubt}, so its numbers are not to be trusted.",
             "Let the user of the web process own it, with mode 0700; or 02770 with a group"
             " that web and exporter share.",
         )
     for other in decision.others:
-        yield warn(
-            6,
+        yield Finding(
+            make_id(6),
+            "warning",
             f"use_metrics_directory() was called again with {other}; {decision.path} stays in use.",
             "Call it once, at the top of the settings module that is used.",
         )
     if decision.early_metrics:
         names = ", ".join(decision.early_metrics[:10])
-        yield warn(
-            7,
+        yield Finding(
+            make_id(7),
+            "warning",
             f"Metrics made before use_metrics_directory() are in no scrape: {names}.",
             "Move the line above the imports that make them.",
         )
     yield from _find_setting_problems()
 
 
-def _find_setting_problems() -> Iterator[checks.CheckMessage]:
+def _find_setting_problems() -> Iterator[Finding]:
     name = conf.METRICS_DIRECTORY.name
     written = getattr(settings, name, None)
     in_force = os.environ.get(ENVIRONMENT_VARIABLE)
@@ -115,8 +170,9 @@ def _find_setting_problems() -> Iterator[checks.CheckMessage]:
     except ValueError:
         return
     if path and not in_force:
-        yield warn(
-            8,
+        yield Finding(
+            make_id(8),
+            "warning",
             f"Setting {name} tells the exporter where to read, but workers do not write there.",
             f"Replace it by use_metrics_directory({str(path)!r}) at the top of settings.py.",
         )

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from . import parsers
 from .errors import ConfigurationError
-from .setting import SOURCES, Options, Setting, Switch
+from .setting import SOURCES, Environment, Given, Options, Setting, Switch
 
 DEFAULT_BUCKETS = (
     0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0,
@@ -24,13 +24,14 @@ DEFAULT_BUCKETS = (
 
 T = TypeVar("T")
 
-ADDRESS = Setting(
+ADDRESS: Setting[tuple[str, ...]] = Setting(
     "PROMETHEUS_METRICS_EXPORT_ADDRESS",
-    parsers.parse_address,
-    "127.0.0.1",
+    parsers.parse_addresses,
+    ("127.0.0.1",),
     "Address or host name to listen on; an empty one means all addresses, IPv4 and IPv6.",
     option="--address",
     metavar="HOST",
+    repeatable=True,
 )
 PORT = Setting(
     "PROMETHEUS_METRICS_EXPORT_PORT",
@@ -51,8 +52,8 @@ PORT_RANGE: Setting[tuple[int, ...]] = Setting(
 PORT_WAIT = Setting(
     "PROMETHEUS_METRICS_PORT_WAIT",
     parsers.parse_wait,
-    0.0,
-    "Seconds to keep trying while no port can be had, or 'forever'.",
+    10.0,
+    "Seconds to wait for a taken port, or for the exporter before this one; or 'forever'.",
     option="--port-wait",
     metavar="SECONDS",
 )
@@ -63,6 +64,22 @@ METRICS_DIRECTORY: Setting[Path | None] = Setting(
     "Directory that holds the workers' value files; use_metrics_directory() sets it for workers.",
     option="--metrics-dir",
     metavar="DIR",
+)
+SD_FILE: Setting[Path | None] = Setting(
+    "PROMETHEUS_METRICS_SD_FILE",
+    parsers.parse_sd_file,
+    None,
+    "File to write the target into, for Prometheus' file_sd_configs; its name ends in .json.",
+    option="--sd-file",
+    metavar="PATH",
+)
+ADVERTISE: Setting[tuple[str, int | None] | None] = Setting(
+    "PROMETHEUS_METRICS_ADVERTISE",
+    parsers.parse_advertise,
+    None,
+    "Address at which Prometheus reaches this exporter, where it is another than it listens on.",
+    option="--advertise",
+    metavar="HOST[:PORT]",
 )
 TELEMETRY_PATH = Setting(
     "PROMETHEUS_METRICS_TELEMETRY_PATH",
@@ -118,6 +135,8 @@ SETTINGS: tuple[Setting[Any], ...] = (
     PORT_RANGE,
     PORT_WAIT,
     METRICS_DIRECTORY,
+    SD_FILE,
+    ADVERTISE,
     TELEMETRY_PATH,
     COLLECTORS,
     NO_COLLECTORS,
@@ -145,13 +164,16 @@ class Config:
     """What one run of a command goes by.
 
     ``ports`` are tried in order; ``port_wait`` is in seconds, ``math.inf`` for ever;
-    ``collectors`` are the names that somebody switched on or off.
+    ``advertise`` is a host and perhaps a port; ``collectors`` are the names that somebody
+    switched on or off.
     """
 
-    address: str
+    addresses: tuple[str, ...]
     ports: tuple[int, ...]
     port_wait: float
     metrics_directory: Path | None
+    sd_file: Path | None
+    advertise: tuple[str, int | None] | None
     telemetry_path: str
     collectors: Mapping[str, Switch]
     log_format: str
@@ -164,10 +186,12 @@ def load_config(options: Options | None = None) -> Config:
     # The workers' setting; they fall back to the default, and who starts the exporter is told.
     LATENCY_BUCKETS.resolve(options)
     return Config(
-        address=ADDRESS.resolve(options),
+        addresses=ADDRESS.resolve(options),
         ports=resolve_ports(options),
         port_wait=PORT_WAIT.resolve(options),
         metrics_directory=METRICS_DIRECTORY.resolve(options),
+        sd_file=SD_FILE.resolve(options),
+        advertise=ADVERTISE.resolve(options),
         telemetry_path=TELEMETRY_PATH.resolve(options),
         collectors=resolve_collectors(options),
         log_format=LOG_FORMAT.resolve(options),
@@ -175,10 +199,21 @@ def load_config(options: Options | None = None) -> Config:
     )
 
 
-def resolve_ports(options: Options) -> tuple[int, ...]:
+def resolve_ports(options: Options, environment: Environment | None = None) -> tuple[int, ...]:
     """Return the ports to try: the highest source that names a port or a range decides whole."""
-    ports = {given.source: given for given in PORT.given(options)}
-    ranges = {given.source: given for given in PORT_RANGE.given(options)}
+    setting, given = choose_ports(options, environment)
+    if given is None:
+        return (PORT.default,)
+    ports = setting.parse_given(given)
+    return (ports,) if isinstance(ports, int) else ports
+
+
+def choose_ports(
+    options: Options, environment: Environment | None = None
+) -> tuple[Setting[int] | Setting[tuple[int, ...]], Given | None]:
+    """Return whether a port or a range decides, and where it was written; None is the default."""
+    ports = {given.source: given for given in PORT.given(options, environment)}
+    ranges = {given.source: given for given in PORT_RANGE.given(options, environment)}
     for source in SOURCES:
         if source in ports and source in ranges and source != "setting":
             raise ConfigurationError(
@@ -187,10 +222,10 @@ def resolve_ports(options: Options) -> tuple[int, ...]:
                 from_option=source == "option",
             )
         if source in ranges:
-            return PORT_RANGE.parse_given(ranges[source])
+            return PORT_RANGE, ranges[source]
         if source in ports:
-            return (PORT.parse_given(ports[source]),)
-    return (PORT.default,)
+            return PORT, ports[source]
+    return PORT, None
 
 
 def resolve_collectors(options: Options) -> dict[str, Switch]:

@@ -11,9 +11,18 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 HIGHEST_PORT = 65535
+AN_ADDRESS = "an IP address, a host name, or '' for all addresses, without a port"
 A_PORT = f"a whole number from 1 to {HIGHEST_PORT}, or 0 to let the kernel choose"
 A_RANGE = (
     f"ports from 1 to {HIGHEST_PORT}, as '8001-8050' (end included), range(8001, 8051) or [8001]"
+)
+A_TARGET = (
+    f"HOST or HOST:PORT by which Prometheus reaches it, with a port from 1 to {HIGHEST_PORT}, no"
+    " scheme, no path, and not the address for all addresses"
+)
+A_TARGET_FILE = (
+    "an absolute path whose name ends in '.json', from which Prometheus takes the format: JSON is"
+    " written, no YAML"
 )
 HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
 PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
@@ -31,24 +40,42 @@ def shorten(value: object) -> str:
     return shown if len(shown) <= LONGEST_SHOWN else shown[: LONGEST_SHOWN - 1] + "…"
 
 
+def parse_addresses(value: object) -> tuple[str, ...]:
+    """Accept one address, or several as a list or with commas between; each once, in order."""
+    if isinstance(value, str):
+        given: Sequence[object] = value.split(",") if value.strip() else [value]
+    elif isinstance(value, list | tuple) and value:
+        given = value
+    else:
+        raise ValueError(AN_ADDRESS)
+    return tuple(dict.fromkeys(parse_address(each) for each in given))
+
+
 def parse_address(value: object) -> str:
     """Accept an IP address, a host name, or '' for all addresses. Names are not looked up."""
-    expected = "an IP address, a host name, or '' for all addresses, without a port"
     if not isinstance(value, str):
-        raise ValueError(expected)
+        raise ValueError(AN_ADDRESS)
     if not value:
         return ""
     address = value.strip()
     if re.fullmatch(r"\[.*:.*\]", address):
         address = address[1:-1]
     try:
-        ipaddress.ip_address(address)
+        number = ipaddress.ip_address(address)
     except ValueError:
         if not HOST_NAME.fullmatch(address) or re.fullmatch(r"[0-9.]+", address):
-            raise ValueError(expected) from None
+            raise ValueError(AN_ADDRESS) from None
+        return address
     # An IPv6 scope may be anything to ipaddress, a null byte included.
     if not re.fullmatch(r"[!-~]+", address):
-        raise ValueError(expected)
+        raise ValueError(AN_ADDRESS)
+    mapped = number.ipv4_mapped if isinstance(number, ipaddress.IPv6Address) else None
+    if mapped:
+        # The system would refuse it: our IPv6 sockets are for IPv6 alone.
+        number, address = mapped, str(mapped)
+    if number.is_multicast or address == "255.255.255.255":
+        # The system binds it, and no connection ever arrives.
+        raise ValueError(f"{AN_ADDRESS}, and this one belongs to no single machine")
     return address
 
 
@@ -177,3 +204,40 @@ def parse_buckets(value: object) -> tuple[float, ...]:
     if not ascending or not 0 <= bounds[0] < math.inf:
         raise ValueError(expected)
     return bounds if bounds[-1] == math.inf else (*bounds, math.inf)
+
+
+def parse_sd_file(value: object) -> Path:
+    """Accept the absolute path of a file whose name ends in '.json'; nothing is looked up."""
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    # What is not printable is no path, such as a null byte, or could not be shown in an error.
+    if not isinstance(path, str) or not path.isprintable() or not os.path.isabs(path):
+        raise ValueError(A_TARGET_FILE)
+    if not path.endswith(".json"):
+        raise ValueError(A_TARGET_FILE)
+    return Path(path)
+
+
+def parse_advertise(value: object) -> tuple[str, int | None]:
+    """Accept HOST or HOST:PORT, with brackets around IPv6 where a port follows."""
+    written = value.strip() if isinstance(value, str) else ""
+    parts = re.fullmatch(r"(\[[^\[\]\s]+\]|[^:\[\]\s]+)(?::([0-9]{1,5}))?", written)
+    # What has colons but no brackets is an IPv6 address as a whole.
+    host, digits = parts.groups() if parts else (written, None)
+    port = int(digits) if digits else None
+    try:
+        address = parse_address(host)
+    except ValueError:
+        raise ValueError(A_TARGET) from None
+    # An IPv6 scope names an interface of this machine alone.
+    if not address or "%" in address or _is_for_all(address):
+        raise ValueError(A_TARGET)
+    if port is not None and not 1 <= port <= HIGHEST_PORT:
+        raise ValueError(A_TARGET)
+    return address, port
+
+
+def _is_for_all(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_unspecified
+    except ValueError:
+        return False

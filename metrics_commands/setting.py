@@ -16,6 +16,7 @@ SOURCES = ("option", "environment", "setting")
 
 T = TypeVar("T")
 Options = Mapping[str, Any]
+Environment = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,16 @@ class Setting(Generic[T]):
         """Name the option's entry in the parsed command line."""
         return self.option.lstrip("-").replace("-", "_")
 
-    def given(self, options: Options) -> Iterator[Given]:
-        """Yield what was written, highest source first; an empty environment variable is unset."""
+    def given(self, options: Options, environment: Environment | None = None) -> Iterator[Given]:
+        """Yield what was written, highest source first; an empty environment variable is unset.
+
+        ``environment`` is that of another process, where it is one whose line was read.
+        """
+        variables = os.environ if environment is None else environment
         if self.option and options.get(self.dest) is not None:
             yield Given("option", self.option, options[self.dest])
-        if self.in_environment and os.environ.get(self.name):
-            yield Given("environment", f"environment variable {self.name}", os.environ[self.name])
+        if self.in_environment and variables.get(self.name):
+            yield Given("environment", f"environment variable {self.name}", variables[self.name])
         if getattr(django_settings, self.name, None) is not None:
             yield Given("setting", f"setting {self.name}", getattr(django_settings, self.name))
 
@@ -72,8 +77,8 @@ class Setting(Generic[T]):
                 from_option=given.source == "option",
             ) from None
 
-    def resolve(self, options: Options | None = None) -> T:
+    def resolve(self, options: Options | None = None, environment: Environment | None = None) -> T:
         """Return the value in force, or raise ConfigurationError."""
-        for given in self.given(options or {}):
+        for given in self.given(options or {}, environment):
             return self.parse_given(given)
         return self.default

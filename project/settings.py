@@ -45,5 +45,6 @@ USE_TZ = True
 
 PROMETHEUS_METRICS_EXPORT_PORT_RANGE = range(8001, 8051)
 # A Procfile runner, which sets PORT, stops every process when one exits; there the exporter
-# keeps trying. By hand it says at once what is wrong.
-PROMETHEUS_METRICS_PORT_WAIT = "forever" if "PORT" in os.environ else 0
+# keeps trying.
+if "PORT" in os.environ:
+    PROMETHEUS_METRICS_PORT_WAIT = "forever"

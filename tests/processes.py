@@ -191,10 +191,12 @@ def exporter(environment: dict[str, str], *options: str) -> Iterator[tuple[Start
 
 
 def wait_until(
-    condition: Callable[[], T | None], explain: Callable[[], str] = lambda: "it never came true"
+    condition: Callable[[], T | None],
+    explain: Callable[[], str] = lambda: "it never came true",
+    seconds: float = TIMEOUT,
 ) -> T:
     """Ask again and again until the condition holds; return what it returned."""
-    deadline = time.monotonic() + TIMEOUT
+    deadline = time.monotonic() + seconds
     while True:
         result = condition()
         if result:

@@ -29,7 +29,8 @@ def load(options: dict[str, Any] | None = None, **values: object) -> conf.Config
 def test_defaults_are_safe() -> None:
     """Without any setting the exporter listens on this machine only, on port 8001."""
     config = load()
-    assert (config.address, config.ports, config.port_wait) == ("127.0.0.1", (8001,), 0.0)
+    assert (config.addresses, config.ports, config.port_wait) == (("127.0.0.1",), (8001,), 10.0)
+    assert (config.sd_file, config.advertise) == (None, None)
     assert (config.telemetry_path, config.log_format) == ("/metrics", "text")
     assert (config.metrics_directory, config.collectors, config.namespace) == (None, {}, "")
 
@@ -37,7 +38,7 @@ def test_defaults_are_safe() -> None:
 @pytest.mark.parametrize(
     ("setting", "dest", "field", "values"),
     [
-        ("EXPORT_ADDRESS", "address", "address", ["::1", "10.0.0.2", "example.org"]),
+        ("EXPORT_ADDRESS", "address", "addresses", [["::1"], "10.0.0.2,::1", "example.org"]),
         ("EXPORT_PORT", "port", "ports", ["1001", "1002", 1003]),
         ("EXPORT_PORT_RANGE", "port_range", "ports", ["1-2", "3-4", range(5, 7)]),
         ("PORT_WAIT", "port_wait", "port_wait", ["1", "2", 3.5]),
@@ -74,7 +75,7 @@ def test_an_empty_variable_is_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (PORT, RANGE, "PROMETHEUS_METRICS_EXPORT_ADDRESS", "PROMETHEUS_MULTIPROC_DIR"):
         monkeypatch.setenv(name, "")
     config = load()
-    assert (config.address, config.ports) == ("127.0.0.1", (8001,))
+    assert (config.addresses, config.ports) == (("127.0.0.1",), (8001,))
     assert config.metrics_directory is None
 
 

@@ -25,6 +25,8 @@ PARSERS: list[Callable[[object], object]] = [
     parsers.parse_log_format,
     parsers.parse_namespace,
     parsers.parse_buckets,
+    parsers.parse_sd_file,
+    parsers.parse_advertise,
 ]
 PLAIN = st.one_of(
     st.none(),
@@ -75,6 +77,17 @@ class Unprintable:
         (parsers.parse_namespace, "", ""),
         (parsers.parse_buckets, [0.1, 1], (0.1, 1.0, math.inf)),
         (parsers.parse_buckets, (1, math.inf), (1.0, math.inf)),
+        (parsers.parse_sd_file, "/srv/targets/shop.json", Path("/srv/targets/shop.json")),
+        (parsers.parse_sd_file, Path("/srv/shop.prod.json"), Path("/srv/shop.prod.json")),
+        (parsers.parse_advertise, " metrics.example.org ", ("metrics.example.org", None)),
+        (parsers.parse_advertise, "metrics.example.org:443", ("metrics.example.org", 443)),
+        (parsers.parse_advertise, "192.0.2.7", ("192.0.2.7", None)),
+        (parsers.parse_advertise, "192.0.2.7:1", ("192.0.2.7", 1)),
+        (parsers.parse_advertise, "[2001:db8::7]", ("2001:db8::7", None)),
+        (parsers.parse_advertise, "[2001:db8::7]:65535", ("2001:db8::7", 65535)),
+        (parsers.parse_advertise, "2001:db8::7", ("2001:db8::7", None)),
+        (parsers.parse_advertise, "2001:db8::7:443", ("2001:db8::7:443", None)),
+        (parsers.parse_advertise, "localhost:8001", ("localhost", 8001)),
     ],
 )
 def test_what_people_write_is_understood(
@@ -111,6 +124,21 @@ def test_what_people_write_is_understood(
             parsers.parse_buckets,
             [[], "0.1,1", [1, 1], [2, 1], [math.nan], [1, math.nan], [math.inf], [-1, 1],
              [True], ["1"], [10**400], range(10**30), 5, None],
+        ),
+        (
+            parsers.parse_sd_file,
+            ["/srv/shop.yml", "/srv/shop.yaml", "/srv/shop.JSON", "/srv/shop", "/srv/shop.json/",
+             "shop.json", "./shop.json", "~/shop.json", "", " ", "/srv/a\0.json", "/srv/a\n.json",
+             "/srv/\ud800.json", b"/srv/shop.json", 5, None, ["/srv/shop.json"]],
+        ),
+        (
+            parsers.parse_advertise,
+            ["", " ", ":443", "http://shop", "https://shop:443", "shop/metrics", "shop:443/metrics",
+             "0.0.0.0", "0.0.0.0:443", "::", "[::]", "[::]:443", "0::0", "::ffff:0.0.0.0", "*",
+             "*:443", "shop:0", "shop:65536", "shop:", "shop:-1", "shop:http", "shop:443:443",
+             "shop :443", "shop: 443", "[shop]:443", "[192.0.2.7]:443", "[]:443", "[::1", "::1]",
+             "[::1]443", "[::1]:0", "fe80::1%eth0", "224.0.0.1", "192.0.2", "a,b", "shop:٤٤٣",
+             "user@shop", b"shop", 443, None, ("shop", 443)],
         ),
     ],
 )  # fmt: skip
@@ -165,6 +193,23 @@ def test_only_an_empty_address_opens_all_of_them(value: str) -> None:
     assert (address == "") == (value == "")
     assert parsers.parse_address(address) == address
     assert address.isprintable()
+
+
+@given(
+    host=st.one_of(st.ip_addresses().map(str), st.from_regex(parsers.HOST_NAME, fullmatch=True)),
+    port=st.one_of(st.none(), st.integers(1, 65535)),
+)
+@FEW
+def test_an_accepted_target_names_one_host_and_its_port(host: str, port: int | None) -> None:
+    """What Prometheus is told to scrape is what was written, host and port never mixed up."""
+    bracketed = f"[{host}]" if ":" in host else host
+    try:
+        parsed = parsers.parse_advertise(bracketed if port is None else f"{bracketed}:{port}")
+    except ValueError:
+        with pytest.raises(ValueError, match=r"Prometheus reaches"):
+            parsers.parse_advertise(host)
+        return
+    assert parsed == (parsers.parse_address(host), port)
 
 
 @given(value=st.lists(st.floats(), max_size=4))

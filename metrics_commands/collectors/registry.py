@@ -22,7 +22,9 @@ logger = logging.getLogger("metrics_commands")
 
 # Code of others also gives up by sys.exit(), which is no reason to end the exporter.
 FAILURES = (Exception, SystemExit, GeneratorExit, asyncio.CancelledError)
-BUILT_IN = ("application", "build_info", "gc", "platform", "process", "system", "value_files")
+BUILT_IN = (
+    "application", "build_info", "gc", "platform", "port", "process", "system", "value_files",
+)  # fmt: skip
 
 
 class Rendered(Protocol):
@@ -53,10 +55,14 @@ class ValueFiles(Protocol):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a collector is given: the metrics' prefix, and the reader of the value files."""
+    """What a collector is given: the metrics' prefix, the reader of the value files, and more.
+
+    ``count_moves`` tells how often the port has changed.
+    """
 
     namespace: str = ""
     value_files: ValueFiles | None = None
+    count_moves: Callable[[], int] = lambda: 0
 
 
 Factory = Callable[[Surroundings], Collector]

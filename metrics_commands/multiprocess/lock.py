@@ -1,4 +1,7 @@
-"""Which exporter holds a metrics directory, by a kernel lock that dies with its holder."""
+"""Which exporter holds a metrics directory, by a kernel lock that dies with its holder.
+
+What the holder wrote about itself stays behind it: its successor begins with the same port.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import json
 import logging
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -20,18 +23,28 @@ logger = logging.getLogger("metrics_commands")
 
 FILE_NAME = "exporter.lock"
 LONGEST_RECORD = 64 * 1024
+HIGHEST_PORT = 65535
 
 
 @dataclass(frozen=True)
 class Holder:
     """The exporter that wrote itself into a directory; whether it still lives, psutil tells.
 
-    ``create_time`` is psutil's, in Unix seconds; ``urls`` is where it serves.
+    ``create_time`` is psutil's, in Unix seconds; ``urls`` is where it serves, nothing from its
+    end on. ``port`` is 0 where it did not choose one; ``moves`` counts how often the directory's
+    exporters have changed it.
     """
 
     pid: int
     create_time: float
     urls: tuple[str, ...] = ()
+    port: int = 0
+    moves: int = 0
+
+    @property
+    def is_running(self) -> bool:
+        """Tell whether the process is still there."""
+        return is_running(self.pid, self.create_time)
 
 
 class DirectoryLock:
@@ -39,6 +52,7 @@ class DirectoryLock:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._published: Holder | None = None
 
     @classmethod
     def acquire(cls, directory: Path) -> DirectoryLock | None:
@@ -66,20 +80,20 @@ class DirectoryLock:
 
         A full disk costs the record, not the lock.
         """
-        record = {"pid": holder.pid, "create_time": holder.create_time, "urls": holder.urls}
-        self._write(json.dumps(record).encode())
-
-    def release(self) -> None:
-        """Empty the record and let the lock go."""
-        self._write(b"")
-        os.close(self._descriptor)
-
-    def _write(self, content: bytes) -> None:
+        self._published = holder
+        content = json.dumps(asdict(holder)).encode()
         try:
-            os.ftruncate(self._descriptor, 0)
+            # Over the old one, whose block a full disk leaves to us.
             os.pwrite(self._descriptor, content, 0)
+            os.ftruncate(self._descriptor, len(content))
         except OSError as error:
             logger.warning("Who serves the metrics directory cannot be written: %s.", error)
+
+    def release(self) -> None:
+        """Write that nothing is served any more, and let the lock go."""
+        if self._published is not None:
+            self.publish(replace(self._published, urls=()))
+        os.close(self._descriptor)
 
 
 def read_holder(directory: Path) -> Holder | None:
@@ -87,17 +101,23 @@ def read_holder(directory: Path) -> Holder | None:
     try:
         with open(directory / FILE_NAME, "rb", opener=_open_untrusted) as file:
             record = json.loads(file.read(LONGEST_RECORD))
-        urls = tuple(str(url) for url in record["urls"])
-        holder = Holder(int(record["pid"]), float(record["create_time"]), urls)
+        holder = Holder(
+            int(record["pid"]),
+            float(record["create_time"]),
+            tuple(str(url) for url in record["urls"]),
+            int(record.get("port", 0)),
+            int(record.get("moves", 0)),
+        )
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
-    return holder if holder.pid > 0 else None
+    sensible = holder.pid > 0 and 0 <= holder.port <= HIGHEST_PORT and holder.moves >= 0
+    return holder if sensible else None
 
 
 def find_exporter(directory: Path) -> Holder | None:
     """Return the exporter that serves a directory, if it lives; no lock is taken."""
     holder = read_holder(locate_directory(directory).path)
-    return holder if holder and is_running(holder.pid, holder.create_time) else None
+    return holder if holder and holder.urls and holder.is_running else None
 
 
 def own_create_time() -> float:

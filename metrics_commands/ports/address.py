@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..errors import ExporterError
@@ -23,6 +24,15 @@ class Address:
         """Tell whether it stands for all addresses of its family."""
         return self.host in ("0.0.0.0", "::")
 
+    @property
+    def lacks_interface(self) -> bool:
+        """Tell whether it is a link-local address without the interface that it is local to."""
+        return (
+            self.family == socket.AF_INET6
+            and not self.scope_id
+            and ipaddress.ip_address(self.host).is_link_local
+        )
+
     def with_port(self, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
         """Return what ``socket.bind`` takes."""
         if self.family == socket.AF_INET6:
@@ -36,6 +46,21 @@ class Address:
 def join(host: str, port: int) -> str:
     """Return ``host:port``, with brackets around IPv6."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def resolve_all(addresses: Iterable[str]) -> list[Address]:
+    """Return what several of a user's addresses mean, each once, in the order they were given.
+
+    One that another covers, as all addresses of its family do, is left out: both could not be
+    bound. Raises ExporterError where one does not resolve.
+    """
+    found: dict[tuple[int, str, int], Address] = {}
+    for each in (each for written in addresses for each in resolve(written)):
+        key = (each.family, each.host, each.scope_id)
+        if key not in found or each.required:
+            found[key] = each
+    covered = {each.family for each in found.values() if each.is_wildcard}
+    return [each for each in found.values() if each.is_wildcard or each.family not in covered]
 
 
 def resolve(address: str) -> list[Address]:

@@ -53,6 +53,11 @@ class Probe:
         return join(self.address.host, self.port)
 
     @property
+    def passes_by_itself(self) -> bool:
+        """Tell whether waiting may help: a holder may leave, the other refusals stay."""
+        return self.state is State.TAKEN
+
+    @property
     def may_be_missing(self) -> bool:
         """Tell whether an exporter does without: one family of two that a machine need not have."""
         return not self.address.required and self.state in (State.NO_FAMILY, State.NOT_HERE)
@@ -62,16 +67,23 @@ class Probe:
         """Say in one sentence what the state means here; for a taken port the owner says more."""
         if self.state is State.NOT_PERMITTED:
             return _explain_not_permitted(self.port)
-        if self.state is State.NOT_HERE:
-            return f"{self.address} is not an address of this machine"
-        if self.state is State.NO_FAMILY:
-            family = "IPv6" if self.address.family == socket.AF_INET6 else "IPv4"
-            return f"this system has no {family}"
+        if self.state is State.FAILED:
+            return _explain_failure(self.address, self.error_number)
         if self.state is State.FREE and self.port == 0:
             return "the kernel will choose a free port"
-        if self.state is State.FAILED:
-            return f"the system refused: {os.strerror(self.error_number)}"
-        return {State.FREE: "free", State.TAKEN: "already taken"}[self.state]
+        family = "IPv6" if self.address.family == socket.AF_INET6 else "IPv4"
+        return {
+            State.FREE: "free",
+            State.TAKEN: "already taken",
+            State.NOT_HERE: f"{self.address} is not an address of this machine",
+            State.NO_FAMILY: f"this system has no {family}",
+        }[self.state]
+
+
+def _explain_failure(address: Address, error_number: int) -> str:
+    if address.lacks_interface:
+        return f"a link-local address needs its interface, such as {address}%eth0"
+    return f"the system refused: {os.strerror(error_number)}"
 
 
 def _explain_not_permitted(port: int) -> str:
@@ -85,11 +97,15 @@ def _explain_not_permitted(port: int) -> str:
 
 @dataclass(frozen=True)
 class Claim:
-    """Sockets that listen on one port of every address, and the ports that were tried before."""
+    """Sockets that listen on one port of every address, and the ports that were tried before.
+
+    ``given`` tells that systemd chose; its sockets may have different ports.
+    """
 
     sockets: tuple[socket.socket, ...]
     port: int
     skipped: tuple[Probe, ...]
+    given: bool = False
 
 
 class NoPortFreeError(Exception):

@@ -9,13 +9,15 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from tests.commands.test_runmetrics import WRONG_OPTIONS
-from tests.processes import clean_environment, free_port, run_manage
+from tests.processes import ROOT, clean_environment, free_port, run_manage
 
+SCHEMA = json.loads((ROOT / "docs" / "checkports.schema.json").read_text())
 PORT = "PROMETHEUS_METRICS_EXPORT_PORT"
 RANGE = "PROMETHEUS_METRICS_EXPORT_PORT_RANGE"
 
@@ -29,6 +31,7 @@ def ask(*options: str) -> tuple[int, dict[str, Any]]:
     except SystemExit as end:
         code = int(str(end.code))
     answer: dict[str, Any] = json.loads(out.getvalue())
+    jsonschema.validate(answer, SCHEMA, format_checker=jsonschema.FormatChecker())
     return code, answer
 
 
@@ -53,8 +56,8 @@ def test_a_wrong_configuration_is_a_finding(monkeypatch: pytest.MonkeyPatch, sou
         code, answer = ask()
     assert (code, answer["good"], answer["ports"]) == (1, False, [])
     (finding,) = answer["findings"]
-    assert finding["level"] == "error"
-    assert finding["message"].startswith(f"{source} {PORT} is '80a': it should be ")
+    assert (finding["id"], finding["severity"]) == ("metrics_commands.W001", "error")
+    assert finding["what"].startswith(f"{source} {PORT} is '80a': it should be ")
 
 
 def test_all_that_is_wrong_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,14 +69,14 @@ def test_all_that_is_wrong_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(answer["findings"]) == 2
     monkeypatch.setenv("PROMETHEUS_METRICS_PORT_WAIT", "1")
     monkeypatch.setenv("PROMETHEUS_METRICS_COLLECTORS", "nope")
-    assert "'nope'" in ask()[1]["findings"][0]["message"]
+    assert "'nope'" in ask()[1]["findings"][0]["what"]
 
 
 def test_the_shell_sees_findings_and_exit_code(tmp_path: Path) -> None:
     """On the terminal a finding is a line of the answer: no usage block, no traceback."""
     answer = run_manage(clean_environment(tmp_path, **{PORT: "70000"}), "checkports")
     assert (answer.returncode, answer.stderr) == (1, "")
-    assert answer.stdout.startswith(f"environment variable {PORT} is '70000'")
+    assert answer.stdout.startswith(f"ERROR: environment variable {PORT} is '70000'")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -82,13 +85,11 @@ def test_a_free_port_is_a_good_answer(tmp_path: Path) -> None:
     port = free_port()
     code, answer = ask("--port", str(port), "--metrics-dir", str(tmp_path))
     assert (code, answer["good"]) == (0, True)
-    assert set(answer) == {"good", "ports", "findings", "advice"}
     (seen,) = answer["ports"]
-    assert set(seen) == {"address", "port", "state", "reason", "owner", "line"}
     assert (seen["address"], seen["port"], seen["state"]) == ("127.0.0.1", port, "free")
     assert seen["owner"] is None
     assert f"http://127.0.0.1:{port}/metrics" in answer["advice"]
-    assert all(set(each) == {"level", "message", "hint"} for each in answer["findings"])
+    assert answer["urls"] == [f"http://127.0.0.1:{port}/metrics"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -101,7 +102,7 @@ def test_a_taken_port_is_a_bad_answer_with_its_owner() -> None:
     (seen,) = answer["ports"]
     assert (seen["port"], seen["state"]) == (port, "taken")
     assert seen["owner"]["pid"] == os.getpid()
-    assert f"127.0.0.1:{port}" in seen["line"]
+    assert f"127.0.0.1:{port}" in seen["sentence"]
     assert answer["advice"]
 
 
@@ -109,7 +110,7 @@ def test_a_name_that_does_not_resolve_is_a_finding() -> None:
     """A host name that nobody knows is found before the exporter is started."""
     code, answer = ask("--address", "nowhere.invalid", "--port", "0")
     assert (code, answer["good"], answer["ports"]) == (1, False, [])
-    assert any("nowhere.invalid" in each["message"] for each in answer["findings"])
+    assert any("nowhere.invalid" in each["what"] for each in answer["findings"])
 
 
 @pytest.mark.parametrize(

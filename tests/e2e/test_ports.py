@@ -64,7 +64,7 @@ def test_a_taken_port_names_its_owner_and_no_secret(
     ports = free_ports(1)
     with started(holder(tmp_path, ports), environment) as process:
         process.wait_for("held")
-        done = run_manage(environment, "runmetrics", "--port", str(ports[0]))
+        done = run_manage(environment, "runmetrics", "--port", str(ports[0]), "--port-wait", "0")
         assert done.returncode == 1
         assert f"127.0.0.1:{ports[0]} is taken by pid {process.pid}" in done.stderr
         assert "holder.py" in done.stderr
@@ -104,7 +104,7 @@ def test_a_full_range_exits_with_a_line_per_port(
     with started(holder(tmp_path, ports), environment) as process:
         process.wait_for("held")
         span = f"{ports[0]}-{ports[-1]}"
-        done = run_manage(environment, "runmetrics", "--port-range", span)
+        done = run_manage(environment, "runmetrics", "--port-range", span, "--port-wait", "0")
         assert done.returncode == 1
         for port in ports:
             assert f"127.0.0.1:{port} is taken by pid {process.pid}" in done.stderr
@@ -167,17 +167,6 @@ def test_waiting_for_a_port_has_an_end(environment: dict[str, str]) -> None:
     assert "is taken by pid" in done.stderr.splitlines()[-2]
 
 
-def test_two_exporters_of_one_directory_know_each_other(environment: dict[str, str]) -> None:
-    """The second one serves as well, and says where the first does; the path is as asked for."""
-    with exporter(environment) as (first, url):
-        options = ("--telemetry-path", "/internal/numbers")
-        with exporter(environment, *options) as (second, other):
-            assert f"served already, by pid {first.pid} at {url}" in second.output
-            assert other.endswith("/internal/numbers")
-            assert fetch(other)[0] == 200
-            assert fetch(other.replace("/internal/numbers", "/metrics"))[0] == 404
-
-
 def test_an_exporter_writes_no_value_file_by_the_variable_alone(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -198,16 +187,6 @@ def test_an_exporter_writes_no_value_file_by_the_variable_alone(
     )
     assert done.returncode == 0, done.stderr
     assert list(place.glob("*.db")) == []
-
-
-def test_a_restart_takes_the_same_port(environment: dict[str, str], home: Path) -> None:
-    """Connections of the predecessor in TIME_WAIT do not refuse the port."""
-    port = str(free_port())
-    for _ in range(2):
-        with exporter(environment, "--port", port) as (process, url):
-            assert fetch(url)[0] == 200
-            assert process.stop() == 0
-            assert (home / "metrics" / "exporter.lock").read_bytes() == b""
 
 
 @pytest.mark.parametrize(
@@ -257,11 +236,12 @@ def test_all_addresses_means_both_families(environment: dict[str, str]) -> None:
             assert fetch(f"http://[::1]:{port}/-/healthy")[0] == 200
 
 
-def test_json_log_is_one_object_per_line(environment: dict[str, str]) -> None:
+def test_json_log_is_one_object_per_line(environment: dict[str, str], tmp_path: Path) -> None:
     """Every line parses, also the one that says why the start failed."""
     with exporter(environment, "--log-format", "text") as (_, url):
         port = url.split(":")[2].split("/")[0]
-        done = run_manage(environment, "runmetrics", "--log-format", "json", "--port", port)
+        options = ("--log-format", "json", "--port", port, "--port-wait", "0")
+        done = run_manage(clean_environment(tmp_path / "other"), "runmetrics", *options)
     assert done.returncode == 1
     entries = [json.loads(line) for line in done.stderr.splitlines()]
     assert entries[-1]["level"] == "error"

@@ -9,13 +9,20 @@ import stat
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metrics_commands.multiprocess.lock import FILE_NAME, DirectoryLock, Holder, read_holder
+from metrics_commands.multiprocess.lock import (
+    FILE_NAME,
+    DirectoryLock,
+    Holder,
+    find_exporter,
+    read_holder,
+)
 from tests.multiprocess.somebody import NOBODY, SHARED_GROUP, Somebody, needs_root
 from tests.multiprocess.writers import can_hold, hold
 from tests.processes import wait_until
@@ -40,7 +47,7 @@ def test_is_held_once_and_free_after_release(tmp_path: Path) -> None:
     acquire(tmp_path).release()
 
 
-def test_record_is_read_without_the_lock_and_gone_after_release(tmp_path: Path) -> None:
+def test_record_is_read_without_the_lock(tmp_path: Path) -> None:
     """Everybody who may read the directory learns who serves it and where, while it does."""
     assert read_holder(tmp_path) is None
     lock = acquire(tmp_path)
@@ -52,7 +59,20 @@ def test_record_is_read_without_the_lock_and_gone_after_release(tmp_path: Path) 
         assert read_holder(tmp_path) == holder
         assert Somebody().call(read_holder, tmp_path) == holder
     lock.release()
-    assert read_holder(tmp_path) is None
+    assert read_holder(tmp_path) == replace(short, urls=())
+    assert find_exporter(tmp_path) is None
+
+
+def test_the_port_is_remembered_beyond_the_end(tmp_path: Path) -> None:
+    """The next exporter learns which port the last one had, and how often it changed."""
+    last = Holder(os.getpid(), 1700000000.25, (URL,), port=8001, moves=3)
+    lock = acquire(tmp_path)
+    lock.publish(last)
+    lock.release()
+    again = acquire(tmp_path)
+    assert read_holder(tmp_path) == replace(last, urls=())
+    again.release()
+    assert read_holder(tmp_path) == replace(last, urls=())
 
 
 def test_dies_with_its_holder(tmp_path: Path) -> None:
@@ -100,6 +120,10 @@ def as_record(**changes: object) -> bytes:
         pytest.param(as_record(pid=-1), id="negative-pid"),
         pytest.param(as_record(create_time=10**400), id="time-too-large"),
         pytest.param(as_record(urls=None), id="no-urls"),
+        pytest.param(as_record(port=70000), id="port-too-high"),
+        pytest.param(as_record(port=-1), id="negative-port"),
+        pytest.param(as_record(port="x"), id="port-of-letters"),
+        pytest.param(as_record(moves=-1), id="negative-moves"),
         pytest.param(b"[1, 2, 3]", id="list"),
     ],
 )
@@ -115,7 +139,8 @@ json_values = st.recursive(
     max_leaves=5,
 )
 records = st.fixed_dictionaries(
-    {"pid": json_values, "create_time": json_values, "urls": json_values}
+    {"pid": json_values, "create_time": json_values, "urls": json_values},
+    optional={"port": json_values, "moves": json_values},
 )
 contents = st.binary() | (json_values | records).map(lambda value: json.dumps(value).encode())
 

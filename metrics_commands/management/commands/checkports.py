@@ -3,174 +3,117 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from ... import conf
-from ...checks import find_warnings
-from ...collectors.registry import choose_collectors
-from ...directory import WHAT_TO_ADD
-from ...errors import ConfigurationError, ExporterError
-from ...multiprocess.directory import MISSING, locate_directory
-from ...multiprocess.lock import find_exporter
-from ...multiprocess.reader import DirectoryReader
+from ...errors import ExporterError
+from ...finding import SEVERITIES, Finding
 from ...ports import report
-from ...ports.address import join, resolve
-from ...ports.owner import Owner
-from ...ports.probe import Probe, State, look
-from ...setting import Options
+from ...ports.numbers import list_ports
+from ...ports.probe import State
+from ..examination import Answer, examine
 
-
-@dataclass(frozen=True)
-class Remark:
-    """Something about the configuration or the directory; an error makes the answer bad."""
-
-    level: str
-    message: str
-    hint: str = ""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What was found, as ``--json`` shows it: ``advice`` says what will happen, or what to do."""
-
-    good: bool
-    ports: list[dict[str, object]]
-    findings: list[Remark]
-    advice: str
+SCHEMA_VERSION = 1
 
 
 class Command(BaseCommand):
-    """Validate the configuration, look at the ports, and tell."""
+    """Show what an examination found, to people or to machines."""
 
     help = (
-        "Tells whether runmetrics will find a port, and who holds those that are taken. It"
-        " changes nothing. Exit codes: 0 all good; 1 something is wrong; 2 it could not be asked."
+        "Tells whether runmetrics will find a port, who holds those that are taken, and what is"
+        " going to want the same ones. It changes nothing. Exit codes: 0 all good; 1 something is"
+        " wrong; 2 it could not be asked."
     )
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         conf.add_options(parser)
         parser.add_argument("--json", action="store_true", help="Write the answer as JSON.")
+        parser.add_argument(
+            "--fail-level",
+            default="ERROR",
+            choices=[each.upper() for each in reversed(SEVERITIES)],
+            help="Severity from which on a finding makes the command fail.",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             answer = examine(options)
         except ExporterError as error:
             raise CommandError(str(error), returncode=error.exit_code) from None
+        findings = [
+            each for each in answer.findings if each.id not in settings.SILENCED_SYSTEM_CHECKS
+        ]
+        findings.sort(key=lambda each: -SEVERITIES.index(each.severity))
+        lowest = SEVERITIES.index(options["fail_level"].lower())
+        good = all(SEVERITIES.index(each.severity) < lowest for each in findings)
+        if options["json"]:
+            text = json.dumps(as_document(answer, findings, good=good), indent=2)
+        else:
+            text = "\n".join(list_lines(answer, findings))
+        self._write(text)
+        if not good:
+            raise SystemExit(1)
+
+    def _write(self, text: str) -> None:
         if hasattr(self.stdout, "reconfigure"):
             # A terminal that knows ASCII alone shows the rest as escapes, not as a traceback.
             self.stdout.reconfigure(errors="backslashreplace")
-        if options["json"]:
-            self.stdout.write(json.dumps(asdict(answer), indent=2))
-        else:
-            lines = [str(port["line"]) for port in answer.ports]
-            lines += [f"{each.message} {each.hint}".strip() for each in answer.findings]
-            self.stdout.write("\n".join([*lines, answer.advice]))
-        if not answer.good:
-            raise SystemExit(1)
+        try:
+            self.stdout.write(text)
+            self.stdout.flush()
+        except OSError as error:
+            # Python would complain again when it closes what it could not write.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if not isinstance(error, BrokenPipeError):
+                reason = f"The answer cannot be written to standard output: {error.strerror}."
+                raise CommandError(reason, returncode=2) from None
 
 
-def examine(options: Options) -> Answer:
-    """Look at configuration, directory and ports; a wrong option raises ExporterError."""
-    try:
-        config = conf.load_config(options)
-        choose_collectors(config.collectors)
-    except ConfigurationError as error:
-        wrong = {each.message: each for each in (error, *conf.find_wrong_values(options))}
-        for each in wrong.values():
-            if each.from_option:
-                raise each from None
-        findings = [Remark("error", each.message, each.hint) for each in wrong.values()]
-        return Answer(False, [], findings, "Correct that, then run checkports again.")
-    findings = list(examine_directory(config.metrics_directory))
-    # Without a directory, W003 would say again what stands there already.
-    findings += [
-        Remark("warning", f"{each.msg} ({each.id})", each.hint or "")
-        for each in find_warnings()
-        if each.id != "metrics_commands.W003"
-    ]
-    try:
-        addresses = resolve(config.address)
-    except ExporterError as error:
-        return Answer(False, [], [*findings, Remark("error", error.message)], error.hint)
-    found = report.add_owners(look(addresses, config.ports))
-    exporter = find_exporter(config.metrics_directory) if config.metrics_directory else None
-    ours = exporter.pid if exporter else None
-    free = list_free_ports([probe for probe, _ in found])
-    if free:
-        urls = [
-            f"http://{join(str(probe.address), probe.port)}{config.telemetry_path}"
-            for probe, _ in found
-            if probe.port == free[0] and probe.state is State.FREE
-        ]
-        where = " and ".join(urls) if free[0] else "on a port that the kernel will choose"
-        advice = f"runmetrics will serve {where}"
-    else:
-        advice = report.advise(found)
-    good = bool(free) and not any(each.level == "error" for each in findings)
-    return Answer(good, [describe_port(each, ours) for each in found], findings, advice)
+def list_lines(answer: Answer, findings: list[Finding]) -> Iterator[str]:
+    """Yield what a person reads: the ports, the findings, what will happen."""
+    ours = answer.exporter.pid if answer.exporter else None
+    free = [each.probe.port for each in answer.ports if each.probe.state is State.FREE]
+    for each in answer.ports:
+        if each.probe.state is not State.FREE or each.probe.port == free[0]:
+            yield report.describe(each, ours)
+    if set(free) - {*free[:1]}:
+        yield f"Free as well: {list_ports(set(free) - {free[0]})}"
+    for finding in findings:
+        yield f"{finding.severity.upper()}: {finding.what} ({finding.id})"
+        if finding.why:
+            yield f"    {finding.why}"
+        for change in finding.changes:
+            yield f"    {change.place}: {change.write}"
+    yield answer.advice
 
 
-def list_free_ports(probes: Sequence[Probe]) -> list[int]:
-    """Return the ports that can be had on every address that has to be."""
-    refused = {
-        probe.port for probe in probes if probe.state is not State.FREE and not probe.may_be_missing
-    }
-    free = {probe.port: None for probe in probes if probe.state is State.FREE}
-    return [port for port in free if port not in refused]
-
-
-def describe_port(finding: report.Finding, ours: int | None) -> dict[str, object]:
-    """Return what is known of a port, for people and for machines."""
-    probe, owner = finding
-    seen = asdict(owner) if isinstance(owner, Owner) else None
-    line = report.describe(finding, ours)
+def as_document(answer: Answer, findings: list[Finding], *, good: bool) -> dict[str, object]:
+    """Return what a machine reads; ``docs/checkports.schema.json`` describes it."""
+    ours = answer.exporter.pid if answer.exporter else None
     return {
-        "address": str(probe.address),
-        "port": probe.port,
-        "state": probe.state.value,
-        "reason": str(owner) if owner and not seen else probe.reason,
-        "owner": seen,
-        "line": line,
+        "version": SCHEMA_VERSION,
+        "good": good,
+        "urls": list(answer.urls),
+        "advice": answer.advice,
+        "ports": [report.as_record(each, ours) for each in answer.ports],
+        "neighbours": [
+            {
+                "what": each.what,
+                "place": asdict(each.place),
+                "network": each.network,
+                "host": each.host,
+                "port": each.port,
+            }
+            for each in answer.neighbours
+        ],
+        "findings": [asdict(each) for each in findings],
     }
-
-
-def examine_directory(path: Path | None) -> Iterator[Remark]:
-    """Tell what the exporter would find in the metrics directory."""
-    if path is None:
-        yield Remark(
-            "error",
-            "No metrics directory: the numbers of workers will be missing.",
-            WHAT_TO_ADD,
-        )
-        return
-    directory = locate_directory(path)
-    if directory.problem == MISSING:
-        yield Remark("info", f"Metrics directory {path} does not exist yet; workers make it.")
-    elif directory.problem:
-        yield Remark(
-            "error",
-            f"Metrics directory {directory.path} cannot be read: {directory.problem}.",
-            "Run this as the user of the web process, or correct the directory.",
-        )
-    else:
-        reader = DirectoryReader(directory.path)
-        workers = reader.count_workers()
-        yield Remark(
-            "info",
-            f"Metrics directory {directory.path}: processes that left value files: {workers}.",
-        )
-        for why, count in sorted(reader.explain_unknown().items()):
-            yield Remark(
-                "warning",
-                f"{count} value files there will never be folded: {why}.",
-                "They are served, but pile up as workers come and go.",
-            )
-    for doubt in directory.doubts:
-        yield Remark("warning", f"Metrics directory {directory.path}: {doubt}.")
