@@ -27,11 +27,7 @@ class Address:
     @property
     def lacks_interface(self) -> bool:
         """Tell whether it is a link-local address without the interface that it is local to."""
-        return (
-            self.family == socket.AF_INET6
-            and not self.scope_id
-            and ipaddress.ip_address(self.host).is_link_local
-        )
+        return self.host.startswith("fe80:") and not self.scope_id
 
     def with_port(self, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
         """Return what ``socket.bind`` takes."""

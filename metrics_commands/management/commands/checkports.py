@@ -17,6 +17,7 @@ from ... import conf
 from ...errors import ExporterError
 from ...finding import SEVERITIES, Finding
 from ...ports import report
+from ...ports.command_line import escape
 from ...ports.numbers import list_ports
 from ...ports.probe import State
 from ..examination import Answer, examine
@@ -58,7 +59,8 @@ class Command(BaseCommand):
         if options["json"]:
             text = json.dumps(as_document(answer, findings, good=good), indent=2)
         else:
-            text = "\n".join(list_lines(answer, findings))
+            # What a file says may hold anything, and must not move the cursor.
+            text = "\n".join(map(escape, list_lines(answer, findings)))
         self._write(text)
         if not good:
             raise SystemExit(1)

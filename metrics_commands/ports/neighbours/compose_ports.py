@@ -75,7 +75,7 @@ def read_entries(service: Service, findings: list[Finding]) -> list[Entry]:
             try:
                 entry = _read_entry(service.name, item)
             except ValueError:
-                what = f"'{item.read()}' is no port mapping that compose would understand."
+                what = f"{item.read()!r:.60} is no port mapping that compose would understand."
                 findings.append(Finding(make_id(19), "warning", f"{item.place}: {what}"))
                 continue
             if entry:

@@ -19,7 +19,7 @@ EXPORT = re.compile(r"\s*export\s+(?=\w+\s*=)")
 DEFAULT_OF_PORT = re.compile(r"\$\{PORT:?[-=]")
 FIRST_PORT = "5000"
 PORTS_BETWEEN = 100
-MOST_PROCESSES = 200
+MOST_PROCESSES = 100
 LONGEST_LINE = 131_072
 
 

@@ -14,7 +14,7 @@ from . import shell
 # A shell may be given a variable that starts it again.
 MOST_SHELLS = 20
 MOST_WRAPPERS = 20
-MOST_WORDS = 2_000
+MOST_WORDS = 500
 SHELLS = {"sh", "bash", "dash", "ash", "zsh", "ksh"}
 ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 

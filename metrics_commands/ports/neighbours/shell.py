@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 UNKNOWN = "\0"
 # Linux takes no longer argument, so no shell is ever given a longer line.
 LONGEST_LINE = 131_072
-MOST_COMMANDS = 50
+MOST_COMMANDS = 20
 DEEPEST = 20
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

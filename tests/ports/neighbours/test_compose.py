@@ -63,12 +63,6 @@ def wanted(found: Survey) -> list[tuple[str, str, int, str]]:
     return [(each.what, each.host, each.port, each.network) for each in found.neighbours]
 
 
-def one(found: Survey) -> tuple[str, str, int, str]:
-    """Return the only neighbour."""
-    (only,) = wanted(found)
-    return only
-
-
 def test_a_whole_deployment_is_understood(tmp_path: Path) -> None:
     """Of a usual deployment all ports and the exporter are known, and nothing is at fault."""
     found = survey(tmp_path, SHOP)
@@ -118,7 +112,7 @@ def test_a_command_is_understood(tmp_path: Path, lines: str, place: int, port: i
     path = tmp_path / "compose.yaml"
     path.write_text(f"services:\n  web:\n    image: shop\n    {lines}\n    tty: true # 8001\n")
     found = read_compose(path, {"PORT": "9000"})
-    what, _, number, network = one(found)
+    ((what, _, number, network),) = wanted(found)
     assert (what, number, network) == ("gunicorn of 'web'", port, "web")
     assert found.neighbours[0].place == Place("compose.yaml", place)
     assert found.neighbours[0].text == path.read_text().splitlines()[place - 1].strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,7 @@ ENV_PIECES = (
 def test_dot_env_files_mean_what_honcho_reads(text: str) -> None:
     """Quotes, comments and escapes of a ``.env`` file mean what they mean when it is used."""
     try:
-        expected = environ.parse(text)  # type: ignore[no-untyped-call]
+        expected = environ.parse(text)
     except ValueError:
         return
     assert parse_env(text) == expected
@@ -116,7 +117,7 @@ def test_what_is_no_text_file_is_a_finding(
     path = tmp_path / name
     if name == ".env":
         (tmp_path / "Procfile").write_text(WEB)
-    make = {
+    make: dict[str, Callable[[], object]] = {
         "pipe": lambda: os.mkfifo(path),
         "folder": path.mkdir,
         "binary": lambda: path.write_bytes(b"web: gunicorn \xff\xfe"),
@@ -138,7 +139,7 @@ def test_an_endless_procfile_is_cut_short_and_said(tmp_path: Path) -> None:
     (tmp_path / "Procfile").write_text("web: gunicorn -b :1 x\n" * 40_000)
     survey = read_procfile(tmp_path / "Procfile", {})
     assert [each.what for each in survey.findings] == [
-        "The rest of Procfile was not read: it has more than 200 processes."
+        "The rest of Procfile was not read: it has more than 100 processes."
     ]
 
 
