@@ -22,7 +22,9 @@ class MetricsCommandsConfig(AppConfig):
         adopt_environment()
 
     def ready(self) -> None:
-        """Register the system check."""
+        """Register the system check, and switch the instrumentation on."""
         from . import checks
+        from .instrumentation.switch import switch_on
 
+        switch_on()
         django_checks.register(checks.check_all, checks.TAG)

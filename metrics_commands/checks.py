@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core import checks
 
 from . import conf
+from .coming_over import find_left_overs
 from .directory import ENVIRONMENT_VARIABLE, WHAT_TO_ADD, decision
 from .errors import ConfigurationError
 from .finding import Change, Finding, Place, make_id
@@ -25,7 +26,6 @@ from .wishes import Locate, in_settings, make_wish
 TAG = "metrics"
 BEFORE = "metrics_commands.middleware.PrometheusBeforeMiddleware"
 AFTER = "metrics_commands.middleware.PrometheusAfterMiddleware"
-SETTINGS_FILE = Place("settings.py")
 
 
 def check_all(**kwargs: Any) -> list[checks.CheckMessage]:
@@ -49,7 +49,7 @@ def find_all(options: Options | None = None, locate: Locate = in_settings) -> li
         *find_in_settings(options, locate),
         *find_about_directory(),
         *find_about_middleware(),
-        *find_about_apps(),
+        *find_left_overs(locate),
     ]
 
 
@@ -69,7 +69,7 @@ def find_in_settings(options: Options | None, locate: Locate) -> Iterator[Findin
         )
     if not wrong:
         wish = make_wish(options, locate)
-        yield from judge_numbers(wish.ports, wish.rewrite)
+        yield from judge_numbers(wish.ports, wish.move)
         yield from find_about_reach(wish.addresses, os.environ)
 
 
@@ -102,19 +102,6 @@ def find_about_middleware() -> Iterator[Finding]:
             "warning",
             "Of the metrics' two middlewares one is missing, or they stand in the wrong order.",
             f"Let MIDDLEWARE begin with {BEFORE!r} and end with {AFTER!r}.",
-        )
-
-
-def find_about_apps() -> Iterator[Finding]:
-    """Yield whether django-prometheus is installed beside us."""
-    if "django_prometheus" in settings.INSTALLED_APPS:
-        yield Finding(
-            make_id(27),
-            "warning",
-            "django_prometheus is in INSTALLED_APPS, beside metrics_commands.",
-            "Its workers may open ports of their own, and both count the same requests under the"
-            " same names. Remove it, with its middlewares, when you have moved.",
-            (Change(SETTINGS_FILE, 'INSTALLED_APPS.remove("django_prometheus")'),),
         )
 
 

@@ -5,24 +5,17 @@ A value comes from the command line, else the environment, else ``settings.py``,
 
 from __future__ import annotations
 
-import math
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from . import parsers
 from .errors import ConfigurationError
 from .setting import SOURCES, Environment, Given, Options, Setting, Switch
-
-DEFAULT_BUCKETS = (
-    0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0,
-    2.5, 5.0, 7.5, 10.0, 25.0, 50.0, 75.0, math.inf,
-)  # fmt: skip
-
-T = TypeVar("T")
+from .worker_settings import WORKER_SETTINGS
 
 ADDRESS: Setting[tuple[str, ...]] = Setting(
     "PROMETHEUS_METRICS_EXPORT_ADDRESS",
@@ -122,13 +115,6 @@ NAMESPACE = Setting(
     "Prefix of the django_… and system_usage metrics; the public dashboards expect none.",
     in_environment=False,
 )
-LATENCY_BUCKETS: Setting[tuple[float, ...]] = Setting(
-    "PROMETHEUS_LATENCY_BUCKETS",
-    parsers.parse_buckets,
-    DEFAULT_BUCKETS,
-    "Upper bounds in seconds of the latency histograms' buckets, ascending.",
-    in_environment=False,
-)
 SETTINGS: tuple[Setting[Any], ...] = (
     ADDRESS,
     PORT,
@@ -142,7 +128,7 @@ SETTINGS: tuple[Setting[Any], ...] = (
     NO_COLLECTORS,
     LOG_FORMAT,
     NAMESPACE,
-    LATENCY_BUCKETS,
+    *WORKER_SETTINGS,
 )
 
 
@@ -183,8 +169,9 @@ class Config:
 def load_config(options: Options | None = None) -> Config:
     """Read the configuration of one run, or raise ConfigurationError at the first wrong value."""
     options = options or {}
-    # The workers' setting; they fall back to the default, and who starts the exporter is told.
-    LATENCY_BUCKETS.resolve(options)
+    for setting in WORKER_SETTINGS:
+        # Workers fall back to the default; who starts the exporter is told.
+        setting.resolve(options)
     return Config(
         addresses=ADDRESS.resolve(options),
         ports=resolve_ports(options),
@@ -264,11 +251,3 @@ def find_wrong_values(options: Options | None = None) -> list[ConfigurationError
         except ConfigurationError as error:
             errors[error.message] = error
     return list(errors.values())
-
-
-def resolve_or_default(setting: Setting[T], options: Options | None = None) -> T:
-    """Return the value in force, or the default where it is wrong: a check has said so."""
-    try:
-        return setting.resolve(options)
-    except ConfigurationError:
-        return setting.default

@@ -33,7 +33,8 @@ class Decision:
     """What ``use_metrics_directory`` decided in this process; the system checks read it.
 
     ``requested`` is the path as first asked for, ``others`` what later calls asked for instead,
-    ``early_metrics`` the names of metrics that existed before, whose values nobody merges.
+    ``early_metrics`` the names of metrics that existed before, whose values nobody merges;
+    ``in_files`` whether this process writes into the directory at all.
     """
 
     requested: Path | None = None
@@ -42,6 +43,7 @@ class Decision:
     doubts: tuple[str, ...] = ()
     others: list[Path] = field(default_factory=list)
     early_metrics: tuple[str, ...] = ()
+    in_files: bool = False
 
 
 decision = Decision()
@@ -115,11 +117,15 @@ def adopt_environment() -> None:
         use_metrics_directory(os.environ[ENVIRONMENT_VARIABLE])
 
 
+def own_directory() -> Path | None:
+    """Return where this process writes its numbers; None where they stay in memory."""
+    return decision.path if decision.in_files else None
+
+
 def stays_in_memory() -> bool:
     """Tell whether this process is an exporter, a checker or a test run, which write no files."""
-    program, *arguments = [os.path.basename(sys.argv[0] if sys.argv else ""), *sys.argv[1:]]
-    command = arguments[0] if arguments else ""
-    if command in COMMANDS_IN_MEMORY or (command == "test" and program in DJANGO_PROGRAMS):
+    program, command = _read_command_line()
+    if is_exporter() or (command == "test" and program in DJANGO_PROGRAMS):
         return True
     # A server may import pytest by accident, and inherit its variable from a test that started
     # it; only a test session has both.
@@ -127,10 +133,21 @@ def stays_in_memory() -> bool:
     return running_pytest and "_pytest" in sys.modules
 
 
+def is_exporter() -> bool:
+    """Tell whether this process is ``runmetrics`` or ``checkports``, which count nothing."""
+    return _read_command_line()[1] in COMMANDS_IN_MEMORY
+
+
+def _read_command_line() -> tuple[str, str]:
+    program, *arguments = [os.path.basename(sys.argv[0] if sys.argv else ""), *sys.argv[1:]]
+    return program, arguments[0] if arguments else ""
+
+
 def keep_values_in_memory() -> None:
     """Make every metric from now on a plain number of this process."""
     values: Any = _values_module()
     values.ValueClass = values.MutexValue
+    decision.in_files = False
 
 
 def _keep_values_in_files() -> None:
@@ -141,6 +158,7 @@ def _keep_values_in_files() -> None:
     values: Any = _values_module()
     values.MmapedDict = ValueFile
     values.ValueClass = values.MultiProcessValue(worker_identity)
+    decision.in_files = True
 
 
 def _values_module() -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
-from typing import Any
+from time import perf_counter
+from typing import Any, ClassVar
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.core.exceptions import MiddlewareNotUsed
@@ -13,8 +14,14 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from .instrumentation import requests
+from .instrumentation.guard import report_loss
+from .instrumentation.queue import record_queue, trusts_request_start
+from .instrumentation.request_families import extra_labels
+from .instrumentation.switch import switch_on
+from .instrumentation.tally import Tally, current_tally
 
 GetResponse = Callable[[HttpRequest], Any]
+COUNTED = "_metrics_counted"
 
 
 class _Middleware(ABC):
@@ -24,6 +31,8 @@ class _Middleware(ABC):
     async_capable = True
 
     def __init__(self, get_response: GetResponse) -> None:
+        if not switch_on():
+            raise MiddlewareNotUsed("Another app counts here, or nothing is to be counted.")
         if not requests.can_count():
             raise MiddlewareNotUsed("The request metrics could not be declared.")
         self.get_response = get_response
@@ -31,60 +40,112 @@ class _Middleware(ABC):
         if self.is_async:
             markcoroutinefunction(self)
 
+    @abstractmethod
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
-        if self.is_async:
-            return self.answer_async(request)
-        start = self.begin(request)
-        response: HttpResponseBase = self.get_response(request)
-        self.end(request, response, start)
-        return response
-
-    async def answer_async(self, request: HttpRequest) -> HttpResponseBase:
-        """Do the same for an async chain."""
-        start = self.begin(request)
-        response: HttpResponseBase = await self.get_response(request)
-        self.end(request, response, start)
-        return response
-
-    @abstractmethod
-    def begin(self, request: HttpRequest) -> float:
-        """Record what is known now; return the time."""
-
-    @abstractmethod
-    def end(self, request: HttpRequest, response: HttpResponseBase, start: float) -> None:
-        """Record what the response tells."""
+        """Answer a request."""
 
 
 class PrometheusBeforeMiddleware(_Middleware):
     """Count requests and their whole time; the first of all middleware."""
 
-    def begin(self, request: HttpRequest) -> float:
-        requests.record_arrival()
-        return time.perf_counter()
+    def __init__(self, get_response: GetResponse) -> None:
+        super().__init__(get_response)
+        self._trusts_start = trusts_request_start()
 
-    def end(self, request: HttpRequest, response: HttpResponseBase, start: float) -> None:
-        seconds = time.perf_counter() - start
-        if not requests.was_counted(request):
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if self.is_async:
+            return self.answer_async(request)
+        start = self._begin(request)
+        try:
+            response: HttpResponseBase = self.get_response(request)
+        except BaseException:
+            requests.record_departure(None)
+            raise
+        self._end(request, response, start)
+        return response
+
+    async def answer_async(self, request: HttpRequest) -> HttpResponseBase:
+        """Do the same for an async chain."""
+        start = self._begin(request)
+        try:
+            response: HttpResponseBase = await self.get_response(request)
+        except BaseException:
+            requests.record_departure(None)
+            raise
+        self._end(request, response, start)
+        return response
+
+    def _begin(self, request: HttpRequest) -> float:
+        requests.record_arrival()
+        if self._trusts_start:
+            record_queue(request)
+        return perf_counter()
+
+    def _end(self, request: HttpRequest, response: HttpResponseBase, start: float) -> None:
+        seconds = perf_counter() - start
+        if COUNTED not in request.__dict__:
             # Another middleware answered, and the inner one of ours never saw the request.
-            requests.record_request(request)
-            requests.record_response(request, response, seconds)
+            requests.record_answer(request, response, start, Tally())
         requests.record_departure(seconds)
 
 
 class PrometheusAfterMiddleware(_Middleware):
-    """Count requests and responses by view, method and status; the last of all middleware."""
+    """Count requests and responses by view, method and status; the last of all middleware.
+
+    A subclass may add labels to the three families by view: ``extra_labels`` names them, and
+    ``label`` returns their values, a short text for each, of which there must not be many.
+    """
+
+    extra_labels: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, get_response: GetResponse) -> None:
+        # The last of MIDDLEWARE is made first, before the families are declared.
+        extra_labels[:] = extra_labels or self.extra_labels
         super().__init__(get_response)
         requests.watch_unhandled_exceptions()
 
-    def begin(self, request: HttpRequest) -> float:
-        requests.record_request(request)
-        return time.perf_counter()
+    def label(self, request: HttpRequest, response: HttpResponseBase) -> tuple[str, ...]:
+        """Return the values of ``extra_labels``, in their order."""
+        return ()
 
-    def end(self, request: HttpRequest, response: HttpResponseBase, start: float) -> None:
-        requests.record_response(request, response, time.perf_counter() - start)
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if self.is_async:
+            return self.answer_async(request)
+        tally, start = self._begin(request)
+        response: HttpResponseBase = self.get_response(request)
+        requests.record_answer(request, response, start, tally, self._label(request, response))
+        return response
+
+    async def answer_async(self, request: HttpRequest) -> HttpResponseBase:
+        """Do the same for an async chain."""
+        tally, start = self._begin(request)
+        try:
+            response: HttpResponseBase = await self.get_response(request)
+        except CancelledError:
+            requests.record_cancellation(request)
+            raise
+        requests.record_answer(request, response, start, tally, self._label(request, response))
+        return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> None:
         """Count what a view raised; Django calls this before it makes a response of it."""
         requests.record_exception(request, exception)
+
+    def _begin(self, request: HttpRequest) -> tuple[Tally, float]:
+        request.__dict__[COUNTED] = True
+        tally = Tally()
+        current_tally.set(tally)
+        return tally, perf_counter()
+
+    def _label(self, request: HttpRequest, response: HttpResponseBase) -> tuple[str, ...]:
+        names = self.extra_labels
+        if not names:
+            return ()
+        try:
+            values = tuple(map(str, self.label(request, response)))
+            if len(values) == len(names):
+                return values
+            raise ValueError(f"{len(values)} values for the labels {', '.join(names)}")
+        except Exception:
+            report_loss("labels")
+        return ("",) * len(names)

@@ -171,6 +171,24 @@ def parse_names(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 
+def parse_count(value: object) -> int:
+    """Accept a whole number from 1 to a million."""
+    number = _whole_number(value)
+    if number is None or not 1 <= number <= 1_000_000:
+        raise ValueError("a whole number from 1 to 1000000")
+    return number
+
+
+def parse_switch(value: object) -> bool:
+    """Accept True and False, and in the environment 1, true, yes, on and their opposites."""
+    word = value.strip().lower() if isinstance(value, str) else value
+    if word in (True, "1", "true", "yes", "on"):
+        return True
+    if word in (False, "0", "false", "no", "off"):
+        return False
+    raise ValueError("True or False, in the environment 1 or 0")
+
+
 def parse_log_format(value: object) -> str:
     """Accept 'text' or 'json'."""
     if value not in ("text", "json"):

@@ -82,3 +82,10 @@ class Setting(Generic[T]):
         for given in self.given(options or {}, environment):
             return self.parse_given(given)
         return self.default
+
+    def resolve_or_default(self, options: Options | None = None) -> T:
+        """Return the value in force, or the default where it is wrong: a check has said so."""
+        try:
+            return self.resolve(options)
+        except ConfigurationError:
+            return self.default

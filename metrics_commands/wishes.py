@@ -24,7 +24,12 @@ def make_wish(options: Options | None, locate: Locate = in_settings) -> Wish:
     _, given = conf.choose_ports(options)
     place, text, port_option = _describe(given, locate)
     return Wish(
-        conf.ADDRESS.resolve(options), conf.resolve_ports(options), place, text, "", port_option
+        conf.ADDRESS.resolve(options),
+        conf.resolve_ports(options),
+        place,
+        text,
+        port_option=port_option,
+        stop=_find_stop(given),
     )
 
 
@@ -33,7 +38,7 @@ def make_wish_of_line(line: ExporterLine, locate: Locate = in_settings) -> Wish:
     options, environment = line.options, line.environment
     _, given = conf.choose_ports(options, environment)
     if given is None or given.source == "option":
-        place, text, port_option = line.place, line.text, "--port {}"
+        place, text, port_option = line.place, line.text, "" if given else "--port={}"
     else:
         place, text, port_option = _describe(given, locate, f"environment of {line.place}")
     return Wish(
@@ -43,7 +48,13 @@ def make_wish_of_line(line: ExporterLine, locate: Locate = in_settings) -> Wish:
         text,
         line.network,
         port_option,
+        _find_stop(given),
     )
+
+
+def _find_stop(given: Given | None) -> int:
+    """Return where a range() that was given ends; 0 for anything else."""
+    return given.value.stop if given and isinstance(given.value, range) else 0
 
 
 def _describe(

@@ -2,4 +2,7 @@
 
 from django.urls import include, path
 
-urlpatterns = [path("", include("project.shop.urls"))]
+urlpatterns = [
+    path("", include("project.shop.urls")),
+    path("", include("metrics_commands.urls")),
+]

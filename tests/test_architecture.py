@@ -56,17 +56,17 @@ def test_imports_go_one_way(path: Path) -> None:
         assert "django" not in outside
         assert rooms <= {room, "errors", "finding"}
     if room == "instrumentation":
-        assert rooms <= {room, "conf", "multiprocess"}
+        assert rooms <= {room, "conf", "directory", "multiprocess", "worker_settings"}
         assert not outside & {"psutil", "tornado", "yaml"}
     if room == "collectors":
         assert rooms <= {room, "conf", "errors", "parsers", "setting"}
     if room in {"errors", "finding", "parsers", "log"}:
         assert rooms == set()
         assert "django" not in outside
-    if room in {"directory", "apps", "conf", "middleware", "setting"}:
+    if room in {"directory", "apps", "conf", "middleware", "setting", "worker_settings"}:
         assert rooms <= {
             "checks", "conf", "directory", "errors", "instrumentation", "multiprocess", "parsers",
-            "setting",
+            "setting", "worker_settings",
         }  # fmt: skip
     if room in {"checks", "wishes"}:
         # What two commands and the system checks share; of the ports only what needs no I/O.

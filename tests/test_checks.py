@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.core import checks
 from django.core.checks.registry import registry
 from django.test import override_settings
@@ -153,7 +154,7 @@ def test_wrong_settings_are_warnings_and_never_raise(setting: Setting[object]) -
             found = checks.run_checks(tags=["metrics"])
         assert {each.level for each in found} <= {checks.WARNING}
         wrong = [each for each in found if each.id == "metrics_commands.W001"]
-        if isinstance(value, str) and setting.name.endswith("COLLECTORS"):
+        if isinstance(value, str) and setting.name.endswith(("COLLECTORS", "EXCLUDE_VIEWS")):
             continue  # any text is a name; whether a collector has it, the commands know
         assert len(wrong) == 1, value if not isinstance(value, Unprintable) else type(value)
         assert wrong[0].msg.startswith(f"setting {setting.name} is ")
@@ -169,6 +170,91 @@ def test_a_wrong_variable_is_a_warning(monkeypatch: pytest.MonkeyPatch, name: st
     wrong = " " if name == "PROMETHEUS_MULTIPROC_DIR" else "\N{SNOWMAN}-\x1b"
     monkeypatch.setenv(name, wrong)
     found = checks.run_checks(tags=["metrics"])
-    expected = [] if name.endswith("COLLECTORS") else ["metrics_commands.W001"]
+    expected = [] if name.endswith(("COLLECTORS", "EXCLUDE_VIEWS")) else ["metrics_commands.W001"]
     assert [each.id for each in found] == expected
     assert all(each.msg.startswith(f"environment variable {name} is ") for each in found)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ({"PORT": 1023}, {"W010": checks.WARNING}),
+        ({"PORT": 6000}, {"W011": checks.WARNING}),
+        ({"PORT": 9100}, {"W012": checks.INFO}),
+        ({"PORT": 25}, {"W010": checks.WARNING, "W011": checks.WARNING}),
+        ({"PORT_RANGE": range(8000, 8003)}, {"W012": checks.INFO}),
+        ({"PORT": 0}, {}),
+        ({"PORT": "25a"}, {"W001": checks.WARNING}),
+    ],
+)
+def test_w010_to_w012_ports_that_give_trouble(
+    written: dict[str, object], expected: dict[str, int]
+) -> None:
+    """Each is told with a line for settings.py that ends it, and no command stops."""
+    given = {f"PROMETHEUS_METRICS_EXPORT_{name}": value for name, value in written.items()}
+    with override_settings(**{"PROMETHEUS_METRICS_EXPORT_PORT_RANGE": None, **given}):
+        found = checks.run_checks(tags=["metrics"])
+        hints = {str(each.hint) for each in found if each.id != "metrics_commands.W001"}
+    assert {str(each.id)[-4:]: each.level for each in found} == expected
+    for hint in hints:
+        change = re.search(r"^settings.py: (PROMETHEUS_\w+) = (.+)$", hint, re.MULTILINE)
+        assert change
+        with override_settings(
+            **{"PROMETHEUS_METRICS_EXPORT_PORT_RANGE": None, change[1]: eval(change[2])}
+        ):
+            assert checks.run_checks(tags=["metrics"]) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("127.0.0.1", ["W013"]),
+        (["::1", "localhost"], ["W013"]),
+        ("", []),
+        (["127.0.0.1", "db"], []),
+    ],
+)
+def test_w013_loopback_in_a_pod(
+    monkeypatch: pytest.MonkeyPatch, address: object, expected: list[str]
+) -> None:
+    """In Kubernetes, and only there, an exporter that nobody reaches is told."""
+    with override_settings(PROMETHEUS_METRICS_EXPORT_ADDRESS=address):
+        assert checks.run_checks(tags=["metrics"]) == []
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+        found = checks.run_checks(tags=["metrics"])
+        assert [str(each.id)[-4:] for each in found] == expected
+        monkeypatch.setenv("PROMETHEUS_METRICS_EXPORT_ADDRESS", "0.0.0.0")
+        assert checks.run_checks(tags=["metrics"]) == []
+
+
+def test_w027_django_prometheus_beside_us() -> None:
+    """Two apps that count the same requests under the same names are told."""
+    with override_settings():
+        settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "django_prometheus"]
+        (found,) = checks.run_checks(tags=["metrics"])
+        assert found.id == "metrics_commands.W027"
+        assert "INSTALLED_APPS" in str(found.hint)
+
+
+def test_checks_read_no_file_and_look_up_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They run before every command, so they ask neither the disk nor the network."""
+    events: list[str] = []
+    watching = True
+
+    def watch(event: str, arguments: tuple[object, ...]) -> None:
+        asks = watching and event in ("open", "socket.getaddrinfo", "socket.bind")
+        # /proc is no disk: the system's own range of ports stands there.
+        if asks and not str(arguments[0]).startswith("/proc/sys/"):
+            events.append(f"{event} {arguments[0]}")
+
+    sys.addaudithook(watch)
+    try:
+        with override_settings(
+            PROMETHEUS_METRICS_EXPORT_ADDRESS="nowhere.invalid",
+            PROMETHEUS_METRICS_EXPORT_PORT_RANGE=range(8000, 8100),
+        ):
+            found = checks.run_checks(tags=["metrics"])
+    finally:
+        watching = False
+    assert [str(each.id)[-4:] for each in found] == ["W012"]
+    assert events == []

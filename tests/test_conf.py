@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings
 from django.test import override_settings
 
-from metrics_commands import conf
+from metrics_commands import conf, worker_settings
 from metrics_commands.errors import ConfigurationError
 from metrics_commands.setting import Setting
 
@@ -171,7 +171,8 @@ def test_every_default_is_a_value_that_may_be_written(setting: Setting[Any]) -> 
 def test_a_wrong_value_never_stops_a_worker() -> None:
     """A worker goes on with the default where a setting is wrong; the check has said so."""
     with override_settings(PROMETHEUS_LATENCY_BUCKETS=[3, 2, 1]):
-        assert conf.resolve_or_default(conf.LATENCY_BUCKETS) == conf.DEFAULT_BUCKETS
+        found = worker_settings.LATENCY_BUCKETS.resolve_or_default()
+    assert found == worker_settings.DEFAULT_BUCKETS
 
 
 def test_every_wrong_value_is_found_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

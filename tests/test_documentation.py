@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Iterable
 
@@ -11,13 +12,16 @@ from prometheus_client import Metric
 
 from metrics_commands import conf
 from metrics_commands.collectors.registry import BUILT_IN, Surroundings, make_collectors
-from metrics_commands.instrumentation.requests import request_metrics
+from metrics_commands.finding import SEVERITIES
+from metrics_commands.instrumentation.families import FAMILIES
+from metrics_commands.instrumentation.request_families import request_families
 from metrics_commands.multiprocess.folding import Folder
 from metrics_commands.multiprocess.reader import DirectoryReader
 from metrics_commands.setting import Setting
 from tests.processes import ROOT
 
 README = (ROOT / "README.md").read_text()
+PORTS = (ROOT / "docs" / "ports.md").read_text()
 METRICS = (ROOT / "docs" / "metrics.md").read_text()
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
 
@@ -62,9 +66,10 @@ def list_families() -> Iterable[Metric]:
     for family in make_collectors(names, surroundings).gather():
         if isinstance(family, Metric):
             yield family
-    for metric in vars(request_metrics()).values():
-        if hasattr(metric, "describe"):
-            yield from metric.describe()
+    request_families()
+    for declared in FAMILIES:
+        if declared.name.startswith("django_"):
+            yield Metric(declared.name, declared.documentation, declared.type)
 
 
 def on_the_page(family: Metric) -> str:
@@ -90,3 +95,33 @@ def test_every_named_make_target_exists(find: Callable[[str], list[str]]) -> Non
     """The Makefile has each target that the README names."""
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(find(README)) <= set(targets)
+
+
+def list_made_findings() -> dict[str, set[str]]:
+    """Return each id that the code gives a finding, with the severities it has there."""
+    made: dict[str, set[str]] = {}
+    for path in (ROOT / "metrics_commands").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call) or not node.args:
+                continue
+            number = node.args[0]
+            if (
+                isinstance(number, ast.Call)
+                and isinstance(number.func, ast.Name)
+                and number.func.id == "make_id"
+                and isinstance(number.args[0], ast.Constant)
+            ):
+                words = [
+                    each.value for each in ast.walk(node.args[1]) if isinstance(each, ast.Constant)
+                ]
+                severities = {str(each) for each in words if each in SEVERITIES}
+                made.setdefault(f"W{int(str(number.args[0].value)):03}", set()).update(severities)
+    return made
+
+
+def test_every_finding_is_documented_and_none_else() -> None:
+    """docs/ports.md has one row for each id, with the severities that it may have."""
+    rows = re.findall(r"^\| `(W\d{3})` \| ([a-z, ]+) \|", PORTS, re.MULTILINE)
+    documented = {name: set(severities.split(", ")) for name, severities in rows}
+    assert len(documented) == len(rows)
+    assert documented == list_made_findings()

@@ -79,7 +79,11 @@ def list_collectors() -> list[Any]:
     """Return the collectors that apps have registered in prometheus_client's default registry."""
     # The registry offers no public way to run its collectors apart from each other.
     registered = list(vars(REGISTRY)["_collector_to_names"])
-    return [each for each in registered if each not in SHOWN_BY_OTHERS]
+    return [
+        each
+        for each in registered
+        if each not in SHOWN_BY_OTHERS and not getattr(each, "written_by_workers", False)
+    ]
 
 
 def describe(collector: Any) -> str:

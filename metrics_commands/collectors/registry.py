@@ -23,7 +23,8 @@ logger = logging.getLogger("metrics_commands")
 # Code of others also gives up by sys.exit(), which is no reason to end the exporter.
 FAILURES = (Exception, SystemExit, GeneratorExit, asyncio.CancelledError)
 BUILT_IN = (
-    "application", "build_info", "gc", "platform", "port", "process", "system", "value_files",
+    "application", "build_info", "gc", "migrations", "platform", "port", "process", "system",
+    "value_files",
 )  # fmt: skip
 
 

@@ -1,22 +1,26 @@
-"""The request metrics: django-prometheus's nineteen HTTP families, names and labels alike."""
+"""Count requests and responses; nothing here raises, and nothing waits but for the one lock."""
 
 from __future__ import annotations
 
-import logging
 import re
 import sys
-from functools import cache
+from collections.abc import Hashable
+from fnmatch import fnmatchcase
+from functools import cache, lru_cache
+from time import perf_counter
 from typing import Any
 
 from django.core.signals import got_request_exception
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from prometheus_client import Counter, Histogram
 
-from .. import conf
-from .guard import harmless
-
-logger = logging.getLogger("metrics_commands")
+from .. import worker_settings
+from .guard import report_loss
+from .request_families import request_families
+from .request_rows import Kind, Row, find_arrival, find_departure, make_row
+from .store import current_store
+from .streams import watch_stream
+from .tally import Tally
 
 METHODS = frozenset(
     ["GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "OPTIONS", "CONNECT", "PATCH"]
@@ -24,190 +28,131 @@ METHODS = frozenset(
 INVALID_METHOD = "<invalid method>"
 UNNAMED_VIEW = "<unnamed view>"
 UNNAMED_TEMPLATE = "<unnamed template>"
-SIZE_BUCKETS = (0.0, *(2.0**power for power in range(30)), float("inf"))
 # A body is never larger, and no sender may decide a sum without limits.
 LARGEST_LENGTH = 2**40
-COUNTED = "_metrics_counted"
 EXCEPTION_COUNTED = "_metrics_exception_counted"
-
-
-class RequestMetrics:
-    """The families, declared once per process."""
-
-    def __init__(self) -> None:
-        self._namespace = conf.resolve_or_default(conf.NAMESPACE)
-        latency = conf.resolve_or_default(conf.LATENCY_BUCKETS)
-        self._declare_requests()
-        self._declare_responses(latency)
-
-    def _declare_requests(self) -> None:
-        counter, histogram = self._counter, self._histogram
-        self.requests_before = counter(
-            "requests_before_middlewares_total", "Requests, before any other middleware ran."
-        )
-        self.ajax = counter("ajax_requests_total", "Requests made by a page's XMLHttpRequest.")
-        self.by_method = counter("requests_total_by_method", "Requests, by method.", ["method"])
-        self.by_transport = counter(
-            "requests_total_by_transport", "Requests, by http or https.", ["transport"]
-        )
-        self.by_view = counter(
-            "requests_total_by_view_transport_method",
-            "Requests that found a view, by view, transport and method.",
-            ["view", "transport", "method"],
-        )
-        self.request_bytes = histogram(
-            "requests_body_total_bytes", "Bytes in a request's body.", buckets=SIZE_BUCKETS
-        )
-
-    def _declare_responses(self, latency: tuple[float, ...]) -> None:
-        counter, histogram = self._counter, self._histogram
-        self.responses_before = counter(
-            "responses_before_middlewares_total", "Responses, after all other middleware ran."
-        )
-        self.latency_before = histogram(
-            "requests_latency_including_middlewares_seconds",
-            "Time from request to response, all middleware included.",
-            buckets=latency,
-        )
-        self.unknown_latency_before = counter(
-            "requests_unknown_latency_including_middlewares_total",
-            "Responses whose time, all middleware included, is not known.",
-        )
-        self.latency = histogram(
-            "requests_latency_seconds_by_view_method",
-            "Time from request to response, by view and method.",
-            ["view", "method"],
-            buckets=latency,
-        )
-        self.unknown_latency = counter(
-            "requests_unknown_latency_total", "Responses whose time is not known."
-        )
-        self.by_template = counter(
-            "responses_total_by_templatename", "Template responses, by template.", ["templatename"]
-        )
-        self.by_status = counter("responses_total_by_status", "Responses, by status.", ["status"])
-        self.by_status_view = counter(
-            "responses_total_by_status_view_method",
-            "Responses, by status, view and method.",
-            ["status", "view", "method"],
-        )
-        self.response_bytes = histogram(
-            "responses_body_total_bytes",
-            "Bytes in a response's body, streams left out.",
-            buckets=SIZE_BUCKETS,
-        )
-        self.by_charset = counter(
-            "responses_total_by_charset", "Responses, by charset.", ["charset"]
-        )
-        self.streaming = counter("responses_streaming_total", "Streaming responses.")
-        self.exceptions_by_type = counter(
-            "exceptions_total_by_type", "Exceptions while answering, by class.", ["type"]
-        )
-        self.exceptions_by_view = counter(
-            "exceptions_total_by_view", "Exceptions while answering, by view.", ["view"]
-        )
-
-    def _counter(self, name: str, documentation: str, labels: list[str] | None = None) -> Counter:
-        return Counter(
-            f"django_http_{name}", documentation, labels or [], namespace=self._namespace
-        )
-
-    def _histogram(
-        self,
-        name: str,
-        documentation: str,
-        labels: list[str] | None = None,
-        *,
-        buckets: tuple[float, ...],
-    ) -> Histogram:
-        return Histogram(
-            f"django_http_{name}",
-            documentation,
-            labels or [],
-            namespace=self._namespace,
-            buckets=buckets,
-        )
-
-
-@cache
-def request_metrics() -> RequestMetrics:
-    """Declare the families at the first call; ValueError where others declared the same names."""
-    return RequestMetrics()
 
 
 @cache
 def can_count() -> bool:
     """Declare the families; where that fails, say once why."""
     try:
-        request_metrics()
-    except Exception as error:
-        logger.warning("Requests are not counted: %s", error)
+        request_families()
+    except Exception:
+        report_loss("requests")
         return False
     return True
 
 
-@harmless
 def record_arrival() -> None:
-    """Count a request at the outer middleware."""
-    request_metrics().requests_before.inc()
+    """Count a request at the outer middleware, so that it is seen also if it never ends."""
+    try:
+        store = current_store()
+        (numbers, position), (gauges, flying) = find_arrival(store)
+        with store.lock:
+            numbers.view[position] += 1.0
+            gauges.view[flying] += 1.0
+    except Exception:
+        report_loss("arrivals")
 
 
-@harmless
-def record_departure(seconds: float) -> None:
-    """Count a response at the outer middleware, with the time since its arrival."""
-    metrics = request_metrics()
-    metrics.responses_before.inc()
-    metrics.latency_before.observe(seconds)
+def record_departure(seconds: float | None) -> None:
+    """Count a response at the outer middleware; None where there was none."""
+    try:
+        store = current_store()
+        (numbers, position), (gauges, flying), latency = find_departure(store)
+        with store.lock:
+            # A fork has not seen the request arrive.
+            if gauges.view[flying] > 0.0:
+                gauges.view[flying] -= 1.0
+            if seconds is not None:
+                numbers.view[position] += 1.0
+                latency.observe(seconds)
+    except Exception:
+        report_loss("departures")
 
 
-@harmless
-def record_request(request: HttpRequest) -> None:
-    """Count a request at the inner middleware, before it has a view."""
-    setattr(request, COUNTED, True)
-    metrics = request_metrics()
-    # Not request.headers, which would be cached before others have changed META.
-    if request.META.get("HTTP_X_REQUESTED_WITH") == "XMLHttpRequest":
-        metrics.ajax.inc()
-    metrics.by_method.labels(method_of(request)).inc()
-    metrics.by_transport.labels(transport_of(request)).inc()
-    metrics.request_bytes.observe(content_length_of(request))
+def record_answer(
+    request: HttpRequest,
+    response: HttpResponseBase,
+    start: float,
+    tally: Tally,
+    extra: tuple[str, ...] = (),
+) -> None:
+    """Count what is known when there is a response, by view, method, status and more."""
+    try:
+        seconds = perf_counter() - start
+        view = view_of(request)
+        if is_excluded(view):
+            return
+        method = method_of(request)
+        kind = (
+            view,
+            method,
+            request.is_secure(),
+            request.resolver_match is not None,
+            response.status_code,
+            charset_of(response),
+            extra,
+        )
+        store = current_store()
+        row: Row = store.rows.get(kind) or make_row(store, Kind(*kind))
+        streaming = response.streaming
+        length = content_length_of(request)
+        size = None if streaming else len(response.content)  # type: ignore[attr-defined]
+        with store.lock:
+            _store(row, seconds, length, size, tally)
+        if streaming:
+            request_families().streaming.inc()
+            watch_stream(response, view, method, start)
+        if is_templated(response.__class__):  # type: ignore[arg-type]
+            request_families().by_template.inc(template_of(response))
+        if request.META.get("HTTP_X_REQUESTED_WITH") == "XMLHttpRequest":
+            request_families().ajax.inc()
+    except Exception:
+        report_loss("responses")
 
 
-def was_counted(request: HttpRequest) -> bool:
-    """Tell whether the inner middleware has seen this request."""
-    return hasattr(request, COUNTED)
+def _store(row: Row, seconds: float, length: int, size: int | None, tally: Tally) -> None:
+    counts, latency, request_bytes, response_bytes, bytes_in, bytes_out, queries, database = row
+    for numbers, positions in counts:
+        view = numbers.view
+        for position in positions:
+            view[position] += 1.0
+    latency.observe(seconds)
+    request_bytes.observe(length)
+    if length:
+        bytes_in.numbers.view[bytes_in.position] += length
+    if size is not None:
+        response_bytes.observe(size)
+        bytes_out.numbers.view[bytes_out.position] += size
+    queries.observe(tally.queries)
+    if tally.queries:
+        database.numbers.view[database.position] += tally.seconds
 
 
-@harmless
-def record_response(request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
-    """Count what is known when the inner middleware has its response."""
-    metrics = request_metrics()
-    method, view, status = method_of(request), view_of(request), status_of(response)
-    if request.resolver_match is not None:
-        metrics.by_view.labels(view, transport_of(request), method).inc()
-    metrics.latency.labels(view, method).observe(seconds)
-    metrics.by_status.labels(status).inc()
-    metrics.by_status_view.labels(status, view, method).inc()
-    if hasattr(response, "render") and hasattr(response, "template_name"):
-        metrics.by_template.labels(template_of(response)).inc()
-    if response.charset:
-        metrics.by_charset.labels(str(response.charset)).inc()
-    if response.streaming:
-        metrics.streaming.inc()
-    elif hasattr(response, "content"):
-        metrics.response_bytes.observe(len(response.content))
+def record_cancellation(request: HttpRequest) -> None:
+    """Count a request whose client left before it had a response."""
+    view = view_of(request)
+    if is_excluded(view):
+        return
+    families, method = request_families(), method_of(request)
+    families.cancelled.inc(view, method)
+    families.by_method.inc(method)
+    families.by_transport.inc("https" if request.is_secure() else "http")
+    families.request_bytes.observe(content_length_of(request))
 
 
-@harmless
 def record_exception(request: HttpRequest, exception: BaseException) -> None:
     """Count a request's first exception, however many hooks see it."""
     # A flag, not the exception: its traceback holds the request, and would be a cycle with it.
     if hasattr(request, EXCEPTION_COUNTED):
         return
     setattr(request, EXCEPTION_COUNTED, True)
-    metrics = request_metrics()
-    metrics.exceptions_by_type.labels(type(exception).__name__).inc()
-    metrics.exceptions_by_view.labels(view_of(request)).inc()
+    view = view_of(request)
+    if not is_excluded(view):
+        request_families().exceptions_by_type.inc(type(exception).__name__)
+        request_families().exceptions_by_view.inc(view)
 
 
 def record_unhandled(sender: object, request: HttpRequest | None = None, **kwargs: Any) -> None:
@@ -224,12 +169,8 @@ def watch_unhandled_exceptions() -> None:
 
 def method_of(request: HttpRequest) -> str:
     """Return the method; a client may invent any, so others than HTTP's nine are one."""
-    return request.method if request.method in METHODS else INVALID_METHOD
-
-
-def transport_of(request: HttpRequest) -> str:
-    """Return 'https' or 'http', as Django sees it."""
-    return "https" if request.is_secure() else "http"
+    method = request.method
+    return method if method in METHODS else INVALID_METHOD
 
 
 def view_of(request: HttpRequest) -> str:
@@ -238,9 +179,34 @@ def view_of(request: HttpRequest) -> str:
     return match.view_name or UNNAMED_VIEW if match else UNNAMED_VIEW
 
 
-def status_of(response: HttpResponseBase) -> str:
-    """Return the status in digits, also where Python 3.10 would print HTTPStatus by name."""
-    return str(int(response.status_code))
+@lru_cache(10_000)
+def is_excluded(view: str) -> bool:
+    """Tell whether a view is one that nobody wants to see."""
+    patterns = worker_settings.EXCLUDE_VIEWS.resolve_or_default()
+    return any(fnmatchcase(view, pattern) for pattern in patterns)
+
+
+def charset_of(response: HttpResponseBase) -> str:
+    """Return what ``response.charset`` is, which searches the header anew each time."""
+    own = response.__dict__.get("_charset")
+    return own if own is not None else find_charset(response.headers.get("Content-Type"))
+
+
+@lru_cache(1000)
+def find_charset(content_type: str | None) -> str:
+    """Return the charset of a Content-Type header, as Django finds it."""
+    response = HttpResponse()
+    if content_type is None:
+        del response.headers["Content-Type"]
+    else:
+        response.headers["Content-Type"] = content_type
+    return str(response.charset)
+
+
+@lru_cache(1000)
+def is_templated(kind: Hashable) -> bool:
+    """Tell whether responses of a class name their template."""
+    return hasattr(kind, "render") and hasattr(kind, "resolve_template")
 
 
 def template_of(response: Any) -> str:
@@ -251,7 +217,9 @@ def template_of(response: Any) -> str:
 
 def content_length_of(request: HttpRequest) -> int:
     """Return the length that the client declared; 0 where it is absent, no number or absurd."""
-    length = request.META.get("CONTENT_LENGTH") or ""
+    length = request.META.get("CONTENT_LENGTH")
+    if not length:
+        return 0
     if not isinstance(length, str) or not re.fullmatch(r"[0-9]{1,13}", length):
         return 0
     return int(length) if int(length) <= LARGEST_LENGTH else 0

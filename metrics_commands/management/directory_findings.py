@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .. import conf
-from ..directory import ENVIRONMENT_VARIABLE, WHAT_TO_ADD, decision
+from ..directory import ENVIRONMENT_VARIABLE, decision
 from ..finding import Change, Finding, Place, make_id
 from ..multiprocess.directory import MISSING, Directory, locate_directory
 from ..multiprocess.lock import find_exporter
@@ -24,20 +24,12 @@ def examine_directory(config: conf.Config) -> Iterator[Finding]:
     """Yield whether it is there, usable, big enough, the workers' own, and served already."""
     path = config.metrics_directory
     if path is None:
-        # Without a line in settings.py, a system check says so too, under the same id.
-        if decision.requested is not None or os.environ.get(ENVIRONMENT_VARIABLE):
-            return
-        yield Finding(
-            make_id(3),
-            "error",
-            "No metrics directory: the exporter cannot see the numbers of the workers.",
-            WHAT_TO_ADD,
-        )
+        # A system check has said so.
         return
     directory = locate_directory(path)
     yield from examine_agreement(path)
-    if directory.problem == MISSING:
-        yield from examine_parent(path)
+    if directory.problem in ("", MISSING) and not os.path.lexists(directory.path):
+        yield from examine_parent(directory.path)
     elif directory.problem:
         yield Finding(
             make_id(22),

@@ -24,7 +24,7 @@ from ..ports.neighbours.survey import survey
 from ..ports.numbers import judge_ephemeral
 from ..ports.owner import Owner
 from ..ports.probe import State, look
-from ..ports.wish import Wish, find_clashes, is_loopback
+from ..ports.wish import Wish, add_option, find_clashes, is_loopback
 from ..setting import Options
 from ..wishes import make_wish, make_wish_of_line
 from .directory_findings import examine_agreement, examine_directory
@@ -63,7 +63,7 @@ def examine(options: Options) -> Answer:
         *examine_directory(config),
         *surroundings.findings,
         *examine_neighbours(surroundings, wish, options),
-        *judge_ephemeral(wish.ports, wish.rewrite),
+        *judge_ephemeral(wish.ports, wish.move),
         *examine_target_file(config),
     ]
     return look_at_ports(config, findings, surroundings.neighbours)
@@ -94,13 +94,14 @@ def examine_neighbours(surroundings: Survey, wish: Wish, options: Options) -> It
 def examine_line(line: ExporterLine, wish: Wish) -> Iterator[Finding]:
     """Yield what is wrong with one line that starts the exporter."""
     if line.reached_from_outside and all(map(is_loopback, wish.addresses)):
+        text = add_option(line.text, "--address=0.0.0.0")
         yield Finding(
             make_id(13),
             "warning",
             f"The exporter of {line.place} listens on {', '.join(wish.addresses)} alone, inside"
             " its container.",
             "Nobody outside of that container reaches it there, Prometheus neither.",
-            (Change(line.place, f"{line.text} --address 0.0.0.0"),),
+            (Change(line.place, text),) if text != line.text else (),
         )
     directory = conf.METRICS_DIRECTORY.resolve(line.options, line.environment)
     if directory is not None and not line.network:

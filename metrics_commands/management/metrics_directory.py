@@ -33,18 +33,27 @@ class Tenure:
     predecessor: Holder | None = None
     moves: int = 0
 
+    def take_over(self, lock: DirectoryLock, predecessor: Holder | None) -> None:
+        """Begin: the directory names us from now on, also while there is no port yet."""
+        self.lock, self.predecessor = lock, predecessor
+        self.moves = predecessor.moves if predecessor else 0
+        self._write((), predecessor.port if predecessor else 0)
+
     def publish(self, urls: Sequence[str], port: int) -> None:
         """Write where we serve, and begin to fold: only who holds the lock does."""
-        if self.predecessor:
-            moved = port and self.predecessor.port and port != self.predecessor.port
-            self.moves = self.predecessor.moves + bool(moved)
-            port = port or self.predecessor.port
+        last = self.predecessor.port if self.predecessor else 0
+        self.moves += bool(port and last and port != last)
         if self.reader is None or self.lock is None:
             return
-        self.lock.publish(Holder(os.getpid(), own_create_time(), tuple(urls), port, self.moves))
+        self._write(urls, port or last)
         reader = self.reader
         reader.folder = Folder(reader.directory, reader.find_shapes, pause=reader.wait_until_idle)
         reader.folder.start()
+
+    def _write(self, urls: Sequence[str], port: int) -> None:
+        if self.lock is not None:
+            holder = Holder(os.getpid(), own_create_time(), tuple(urls), port, self.moves)
+            self.lock.publish(holder)
 
     def end(self) -> None:
         """Stop folding and let the next exporter in."""
@@ -93,7 +102,7 @@ def take_directory(tenure: Tenure, patience: Patience) -> None:
     reader = tenure.reader
     while reader is not None and tenure.lock is None:
         try:
-            tenure.lock = DirectoryLock.acquire(reader.directory)
+            lock = DirectoryLock.acquire(reader.directory)
         except OSError as error:
             # A lock that is not ours to open may still name an exporter that lives.
             if find_exporter(reader.directory) is None:
@@ -101,8 +110,9 @@ def take_directory(tenure: Tenure, patience: Patience) -> None:
                     "Metrics directory %s cannot be locked: %s.", reader.directory, error.strerror
                 )
                 return
-        if tenure.lock is not None:
-            tenure.predecessor = read_holder(reader.directory)
+            lock = None
+        if lock is not None:
+            tenure.take_over(lock, read_holder(reader.directory))
         elif not patience.wait(partial(describe_wait, reader.directory)):
             raise ExporterError(
                 describe_holder(reader.directory),
@@ -119,8 +129,12 @@ def describe_wait(directory: Path) -> str:
 def describe_holder(directory: Path) -> str:
     """Say who serves a directory, and where, in one sentence."""
     holder = read_holder(directory)
-    if holder is None or not holder.urls:
-        return "Another exporter holds this metrics directory; it serves nothing yet, or is ending."
+    if holder is None:
+        return "Another exporter holds this metrics directory."
+    if not holder.urls:
+        return (
+            f"Another exporter, pid {holder.pid}, holds this metrics directory, yet without port."
+        )
     urls = " and ".join(holder.urls)
     return f"This metrics directory is served already, by pid {holder.pid} at {urls}."
 

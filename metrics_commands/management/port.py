@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -32,24 +34,23 @@ def claim_port(config: conf.Config, predecessor: Holder | None, shutdown: Shutdo
         logger.info("Sockets come from systemd; addresses and ports of the settings are unused.")
         return given
     ports = order_ports(config.ports, predecessor)
+    patience = Patience(config.port_wait, shutdown)
     if predecessor and ports[0] == predecessor.port:
-        patience = Patience(min(config.port_wait, LONGEST_WAIT_FOR_PREDECESSOR), shutdown)
         claimed = claim_again(config, predecessor, patience)
         if claimed is not None:
             return claimed
-    patience = Patience(config.port_wait, shutdown)
     while True:
         try:
             return claim(patience.run(partial(resolve_all, config.addresses)), ports)
         except NoPortFreeError as refused:
-            probes = refused.refusals
-            error = None
+            probes, error = refused.refusals, None
         except ExporterError as unknown:
             probes, error = (), unknown
         passes = any(each.passes_by_itself for each in probes)
-        worth_waiting = passes or config.port_wait == float("inf")
         explanation = partial(explain, probes, error, config.metrics_directory)
-        if not worth_waiting or not patience.wait(partial(remind, explanation)):
+        if not (passes or config.port_wait == math.inf) or not patience.wait(
+            partial(remind, explanation)
+        ):
             raise explanation()
 
 
@@ -63,7 +64,8 @@ def order_ports(ports: Sequence[int], predecessor: Holder | None) -> tuple[int, 
 
 def claim_again(config: conf.Config, predecessor: Holder, patience: Patience) -> Claim | None:
     """Return the port of the last time; None where somebody else has it, or it stays refused."""
-    while True:
+    end = time.monotonic() + LONGEST_WAIT_FOR_PREDECESSOR
+    while time.monotonic() < end:
         try:
             return claim(patience.run(partial(resolve_all, config.addresses)), [predecessor.port])
         except NoPortFreeError as refused:
@@ -75,7 +77,8 @@ def claim_again(config: conf.Config, predecessor: Holder, patience: Patience) ->
         if not patience.wait(
             lambda: f"Waiting for port {predecessor.port}, which this exporter had last time."
         ):
-            return None
+            break
+    return None
 
 
 def was_ours(refusals: Sequence[Probe], predecessor: Holder) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import os
 import sys
+import warnings
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -48,11 +50,15 @@ def _follow_imports(main: ModuleType | None) -> Iterator[ModuleType]:
                 waiting.append(sys.modules.get(full))
 
 
+@cache
 def _parse(path: str) -> ast.Module:
     try:
         if os.path.getsize(path) > LARGEST_FILE:
             return ast.Module([], [])
-        return ast.parse(Path(path).read_bytes())
+        with warnings.catch_warnings():
+            # Python has warned of what stands there, when it imported the module.
+            warnings.simplefilter("ignore")
+            return ast.parse(Path(path).read_bytes())
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
         return ast.Module([], [])
 
@@ -64,5 +70,8 @@ def _list_targets(node: ast.Assign | ast.AnnAssign) -> list[str]:
 
 def _shorten(path: str) -> str:
     """Return a path as a person who stands in the project would write it."""
-    relative = os.path.relpath(path)
+    try:
+        relative = os.path.relpath(path)
+    except FileNotFoundError:  # the working directory is gone
+        return path
     return path if relative.startswith("..") else relative

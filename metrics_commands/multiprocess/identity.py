@@ -22,9 +22,14 @@ def worker_identity() -> str:
     global _known
     pid = os.getpid()
     if _known is None or _known[0] != pid:
-        parts = (str(pid), _start_time(), _pid_namespace(), boot_id(), os.urandom(3).hex())
-        _known = (pid, "-".join(parts))
+        _known = (pid, new_identity())
     return _known[1]
+
+
+def new_identity() -> str:
+    """Return an identity of this process that nobody has yet, for files of a writer of its own."""
+    parts = (str(os.getpid()), _start_time(), _pid_namespace(), boot_id(), os.urandom(3).hex())
+    return "-".join(parts)
 
 
 def _start_time() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import MutableMapping
 
@@ -25,7 +26,7 @@ def take_sockets(environment: MutableMapping[str, str]) -> Claim | None:
     for name in VARIABLES:
         if for_us:
             environment.pop(name, None)
-    if not for_us or not count.isdecimal() or not int(count):
+    if not for_us or not re.fullmatch(r"[0-9]{1,4}", count) or not int(count):
         return None
     descriptors = range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + int(count))
     sockets = tuple(_take(each) for each in descriptors)

@@ -45,15 +45,15 @@ KNOWN_USERS = {
     10051: "the Zabbix server", 10250: "the kubelet", 15692: "RabbitMQ",
 }  # fmt: skip
 
-Rewrite = Callable[[int], Change]
+Move = Callable[[], tuple[Change, ...]]
 
 
-def judge_numbers(ports: Collection[int], rewrite: Rewrite) -> Iterator[Finding]:
-    """Yield what is to be said of port numbers alone; ``rewrite`` makes the line for another."""
+def judge_numbers(ports: Collection[int], move: Move) -> Iterator[Finding]:
+    """Yield what is to be said of port numbers alone; ``move`` makes the line for better ones."""
     ports = [port for port in ports if port]
     if not ports:
         return
-    better = (rewrite(choose_number(ports[-1], ports)),)
+    better = move()
     privileged = [port for port in ports if port < FIRST_UNPRIVILEGED]
     if privileged:
         yield Finding(
@@ -84,7 +84,7 @@ def judge_numbers(ports: Collection[int], rewrite: Rewrite) -> Iterator[Finding]
         )
 
 
-def judge_ephemeral(ports: Collection[int], rewrite: Rewrite) -> Iterator[Finding]:
+def judge_ephemeral(ports: Collection[int], move: Move) -> Iterator[Finding]:
     """Yield whether outgoing connections may take one of the ports; it asks the system."""
     dynamic = read_ephemeral_range()
     overlap = sorted(set(ports) & set(dynamic) - read_reserved_ports())
@@ -95,7 +95,7 @@ def judge_ephemeral(ports: Collection[int], rewrite: Rewrite) -> Iterator[Findin
             f"The system gives these ports to outgoing connections: {list_ports(overlap)}"
             f" (it uses {dynamic.start}-{dynamic.stop - 1}).",
             "Any program's connection may have taken the port just when the exporter starts.",
-            (rewrite(choose_number(8001, ports)),),
+            move(),
         )
 
 
@@ -120,11 +120,16 @@ def read_reserved_ports() -> set[int]:
     return set(chain.from_iterable(range(int(a), int(b or a) + 1) for a, b in ends))
 
 
-def choose_number(near: int, taken: Iterable[int]) -> int:
-    """Return the next port after ``near`` that is not taken and that nothing speaks against."""
-    avoided = {*taken, *REFUSED_BY_BROWSERS, *KNOWN_USERS, *read_ephemeral_range()}
-    after = range(max(near, FIRST_UNPRIVILEGED) + 1, HIGHEST + 1)
-    return next((port for port in chain(after, range(8001, near)) if port not in avoided), near)
+def choose_number(near: int, taken: Iterable[int], count: int = 1) -> int | None:
+    """Return the next port after ``near`` that begins ``count`` ports nothing speaks against."""
+    end = HIGHEST + 1
+    avoided = {*taken, *REFUSED_BY_BROWSERS, *KNOWN_USERS, *read_ephemeral_range(), end}
+    good = 0
+    for port in chain(range(max(near, FIRST_UNPRIVILEGED) + 1, end + 1), range(8001, near)):
+        good = 0 if port in avoided else good + 1
+        if good == count:
+            return port - count + 1
+    return None
 
 
 def list_ports(ports: Iterable[int]) -> str:

@@ -12,8 +12,12 @@ from .address import join
 from .neighbours.neighbour import HOST_NETWORK, Neighbour
 from .numbers import choose_number, list_ports
 
-EVERYWHERE = ("", "*", "0.0.0.0", "::", "[::]")
+EVERYWHERE = frozenset(("0.0.0.0", "::"))
 LOCALHOST = ("127.0.0.1", "::1")
+COMMAND = re.compile(r"(?<![\w./-])runmetrics(?![\w./-])")
+# Words of a list in YAML or JSON: one in a line of its own, and one among others.
+ITEM = re.compile(r"""-\s+(["']?)[^\s"']+\1""")
+ELEMENT = re.compile(r"""[\[,]\s*(["']?)runmetrics\1(?=\s*[\],])""")
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class Wish:
     """What one exporter will want: addresses as written, and the ports in the order of trying.
 
     ``place`` and ``text`` are the line that decides the port; ``port_option`` is what to add to
-    it where it names none.
+    it where it names none. ``stop`` is where a range() ends, which is none of the ports.
     """
 
     addresses: tuple[str, ...]
@@ -30,18 +34,27 @@ class Wish:
     text: str
     network: str = HOST_NETWORK
     port_option: str = ""
+    stop: int = 0
 
-    def rewrite(self, port: int) -> Change:
-        """Return the line to write for another port; a range keeps its length."""
-        first, last = self.ports[0], self.ports[-1]
-        numbers = {first: port}
-        if last > first:
-            # As '8001-8050' ends with its last port, and range() with the one after it.
-            numbers |= {last: port + last - first, last + 1: port + last - first + 1}
-        text = replace_ports(self.text, numbers)
+    def move(self, taken: Iterable[int] = ()) -> tuple[Change, ...]:
+        """Return the line to write for ports that nothing speaks against, if there is one."""
+        lowest, highest = min(self.ports), max(self.ports)
+        first = choose_number(highest, {*taken, *self.ports}, highest - lowest + 1)
+        text = self.rewrite(first) if first else self.text
+        return (Change(self.place, text),) if text != self.text else ()
+
+    def rewrite(self, first: int) -> str:
+        """Return the line with other ports from ``first`` on; a range keeps its length."""
+        shift = first - min(self.ports)
+        numbers = {each: each + shift for each in (*self.ports, self.stop) if each}
+        command = COMMAND.search(self.text)
+        # What stands before the command may be another one's.
+        start = command.end() if command else 0
+        text = self.text[:start] + replace_ports(self.text[start:], numbers)
         if text == self.text and self.port_option:
-            text = f"{self.text} {self.port_option.format(port)}".strip()
-        return Change(self.place, text)
+            option = self.port_option.format(first)
+            return add_option(text, option) if text else option
+        return text
 
 
 def find_clashes(wishes: Iterable[Wish], neighbours: Collection[Neighbour]) -> Iterator[Finding]:
@@ -51,23 +64,24 @@ def find_clashes(wishes: Iterable[Wish], neighbours: Collection[Neighbour]) -> I
     for wish in wishes:
         for neighbour in neighbours:
             if neighbour.network == wish.network and neighbour.port in wish.ports:
-                reasons = [explain_clash(each, neighbour.host) for each in wish.addresses]
-                why = next(filter(None, reasons), "")
-                if why:
-                    yield describe_clash(wish, neighbour, why, wanted)
+                for address in wish.addresses:
+                    if explain_clash(address, neighbour.host):
+                        yield describe_clash(wish, address, neighbour, wanted)
+                        break
 
 
-def describe_clash(wish: Wish, neighbour: Neighbour, why: str, wanted: set[int]) -> Finding:
+def describe_clash(wish: Wish, address: str, neighbour: Neighbour, wanted: set[int]) -> Finding:
     """Say who wants what, with both places and what to write in either."""
-    port = neighbour.port
+    port, why = neighbour.port, explain_clash(address, neighbour.host)
     theirs = f"{neighbour.what} on {join(neighbour.host or '0.0.0.0', port)} ({neighbour.place})"
-    ours = f"the exporter on {join(wish.addresses[0] or '0.0.0.0', port)} ({wish.place})"
+    ours = f"the exporter on {join(address or '0.0.0.0', port)} ({wish.place})"
     if len(wish.ports) > 1:
         ours = f"the exporter, as one of {list_ports(wish.ports)} ({wish.place})"
         why = f"{why} Whichever starts first takes it."
-    changes = [wish.rewrite(choose_number(max(wish.ports), wanted))]
-    moved = replace_ports(neighbour.text, {port: choose_number(port, wanted)})
-    if neighbour.movable and moved != neighbour.text:
+    changes = [*wish.move(wanted)]
+    moved = replace_ports(neighbour.text, {port: choose_number(port, wanted) or port})
+    # In a line that starts both, the number would change for both.
+    if neighbour.movable and moved != neighbour.text and neighbour.place != wish.place:
         changes.append(Change(neighbour.place, moved))
     return Finding(
         make_id(17),
@@ -80,11 +94,12 @@ def describe_clash(wish: Wish, neighbour: Neighbour, why: str, wanted: set[int])
 
 def explain_clash(ours: str, theirs: str) -> str:
     """Say why two addresses as written cannot have the same port; '' where they can."""
-    if not overlap(spell_out(ours), spell_out(theirs)):
+    mine, others = spell_out(ours), spell_out(theirs, dual_stack=True)
+    if not overlap(mine, others):
         return ""
-    if (ours in EVERYWHERE) == (theirs in EVERYWHERE):
+    if mine.isdisjoint(EVERYWHERE) == others.isdisjoint(EVERYWHERE):
         return "Both ask for the same address."
-    specific = theirs if ours in EVERYWHERE else ours
+    specific = ours if mine.isdisjoint(EVERYWHERE) else theirs
     return (
         f"One asks for {specific}, the other for all addresses. macOS lets both start, and splits"
         " the requests between them; on Linux, and so in every container, the second one fails."
@@ -93,27 +108,33 @@ def explain_clash(ours: str, theirs: str) -> str:
 
 def overlap(mine: Collection[str], other: Collection[str]) -> bool:
     """Tell whether one of the addresses is, or includes, one of the others."""
-    for one in mine:
-        for two in other:
-            if one == two or "::" in (one, two):
-                # Where IPV6_V6ONLY is off, as it mostly is, [::] includes all of IPv4.
-                return True
-            if "0.0.0.0" in (one, two) and ":" not in one + two:
-                return True
-    return False
+    return any(
+        one == two or (not EVERYWHERE.isdisjoint((one, two)) and (":" in one) == (":" in two))
+        for one in mine
+        for two in other
+    )
 
 
-def spell_out(host: str) -> set[str]:
-    """Return the addresses that a host as written stands for, as far as no lookup is needed."""
+def spell_out(host: str, *, dual_stack: bool = False) -> set[str]:
+    """Return the addresses that a host as written stands for, as far as no lookup is needed.
+
+    With ``dual_stack`` all of IPv6 includes IPv4, as for whoever leaves IPV6_V6ONLY off; the
+    exporter sets it.
+    """
     host = host.strip("[]")
     if host in ("", "*"):
-        return {"0.0.0.0", "::"}
+        return set(EVERYWHERE)
     if host == "localhost":
         return set(LOCALHOST)
     try:
-        return {str(ipaddress.ip_address(host))}
+        number = ipaddress.ip_address(host)
     except ValueError:
         return {host}
+    if isinstance(number, ipaddress.IPv6Address):
+        if dual_stack and number.is_unspecified:
+            return set(EVERYWHERE)
+        number = number.ipv4_mapped or number
+    return {str(number)}
 
 
 def is_loopback(host: str) -> bool:
@@ -127,7 +148,18 @@ def is_loopback(host: str) -> bool:
 def replace_ports(text: str, numbers: dict[int, int]) -> str:
     """Return a line with other ports in the place of some that stand in it."""
     return re.sub(
-        r"(?<![\w.])\d{1,5}(?![\w.])",
-        lambda found: str(numbers.get(int(found[0]), found[0])),
+        # Of compose's HOST:CONTAINER the second stays: it is the port inside the container.
+        r"(?<![\w.])([0-9]{1,5})(?![\w.])((?::[0-9]{1,5}(?![\w.]))?)",
+        lambda found: f"{numbers.get(int(found[1]), found[1])}{found[2]}",
         text,
     )
+
+
+def add_option(text: str, option: str) -> str:
+    """Return a line that starts ``runmetrics`` with one more option; as it is where it does not."""
+    if item := ITEM.fullmatch(text):
+        return f"{text}\n- {item[1]}{option}{item[1]}"
+    if element := ELEMENT.search(text):
+        word = f"{element[1]}{option}{element[1]}"
+        return f"{text[: element.end()]}, {word}{text[element.end() :]}"
+    return COMMAND.sub(f"runmetrics {option}", text, count=1)

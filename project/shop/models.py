@@ -3,8 +3,10 @@
 from django.core.validators import MinValueValidator
 from django.db import models
 
+from metrics_commands.models import ExportModelOperationsMixin
 
-class Product(models.Model):
+
+class Product(ExportModelOperationsMixin("product"), models.Model):  # type: ignore[misc]
     """Something on the shelf."""
 
     name = models.CharField(max_length=100, unique=True)
@@ -14,7 +16,7 @@ class Product(models.Model):
         return self.name
 
 
-class Order(models.Model):
+class Order(ExportModelOperationsMixin("order"), models.Model):  # type: ignore[misc]
     """A customer's wish for one product."""
 
     product = models.ForeignKey(Product, on_delete=models.CASCADE, related_name="orders")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,15 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from tests.commands.test_runmetrics import WRONG_OPTIONS
-from tests.processes import ROOT, clean_environment, free_port, run_manage
+from tests.processes import (
+    ROOT,
+    TIMEOUT,
+    clean_environment,
+    free_port,
+    run,
+    run_manage,
+    started,
+)
 
 SCHEMA = json.loads((ROOT / "docs" / "checkports.schema.json").read_text())
 PORT = "PROMETHEUS_METRICS_EXPORT_PORT"
@@ -137,3 +147,143 @@ def test_it_looks_where_runmetrics_would(
     with override_settings(**written):
         _, answer = ask(*options)
     assert [each["port"] for each in answer["ports"]] == ports
+
+
+@pytest.mark.parametrize(
+    ("level", "code"),
+    [([], 0), (["CRITICAL"], 0), (["ERROR"], 0), (["WARNING"], 1), (["INFO"], 1), (["DEBUG"], 1)],
+)
+def test_the_fail_level_decides_what_is_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: list[str], code: int
+) -> None:
+    """A deployment that wants no warnings can have its pipeline say so."""
+    monkeypatch.chdir(tmp_path)
+    fail_level = ["--fail-level", *level] if level else []
+    with override_settings(**{PORT: 8001}):
+        found, answer = ask("--port", str(free_port()), *fail_level)
+    assert "W002" in {each["id"][-4:] for each in answer["findings"]}
+    assert (found, answer["good"]) == (code, code == 0)
+
+
+def test_a_silenced_finding_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What SILENCED_SYSTEM_CHECKS names counts neither in the answer nor in the exit code."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Procfile").write_text("web: gunicorn shop.wsgi --bind :8000\n")
+    with override_settings(**{RANGE: None, PORT: 8000}):
+        answer = ask()[1]
+        assert "metrics_commands.W017" in {each["id"] for each in answer["findings"]}
+        with override_settings(SILENCED_SYSTEM_CHECKS=["metrics_commands.W017"]):
+            answer = ask()[1]
+    assert "metrics_commands.W017" not in {each["id"] for each in answer["findings"]}
+
+
+def test_the_worst_is_told_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person reads the ports, then errors before warnings before the rest, then what to do."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Procfile").write_text("web: gunicorn shop.wsgi --bind :9100\n")
+    out = StringIO()
+    with (
+        override_settings(**{PORT: 8001, RANGE: range(9100, 9101)}),
+        pytest.raises(SystemExit) as end,
+    ):
+        call_command("checkports", stdout=out)
+    assert end.value.code == 1
+    lines = out.getvalue().splitlines()
+    assert lines[0].startswith("127.0.0.1:9100 ")
+    severities = [each.split(":")[0] for each in lines if each.split(":")[0].isupper()]
+    assert severities == sorted(severities, key=["ERROR", "WARNING", "INFO"].index)
+    assert set(severities) == {"ERROR", "WARNING", "INFO"}
+    assert lines[-1]
+
+
+def list_tree(*folders: Path) -> dict[str, tuple[int, ...]]:
+    """Return what a change of anything below the folders would change."""
+    paths = [each for folder in folders for each in (folder, *folder.rglob("*"))]
+    stats = {str(each): each.lstat() for each in paths}
+    return {
+        name: (each.st_mode, each.st_uid, each.st_size, each.st_mtime_ns, each.st_ctime_ns)
+        for name, each in stats.items()
+    }
+
+
+@pytest.mark.parametrize("exists", [True, False], ids=["directory", "no directory"])
+def test_it_changes_nothing_and_never_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exists: bool
+) -> None:
+    """It may run anywhere, as root too: no file, no mode, no time, no listening port changes."""
+    project, home = tmp_path / "project", tmp_path / "home"
+    project.mkdir()
+    (project / "Procfile").write_text("web: gunicorn a --bind :8000\nm: manage.py runmetrics\n")
+    (project / "gunicorn.conf.py").write_text("raise SystemExit('it ran')\n")
+    (project / "compose.yaml").write_text("services: {a: {image: a, ports: ['8001:80']}}\n")
+    metrics = home / "metrics"
+    if exists:
+        metrics.mkdir(parents=True)
+        (metrics / "counter_1.db").write_bytes(b"")
+        (metrics / "exporter.lock").write_text("{}")
+
+    def refuse(opened: socket.socket, backlog: int = 0) -> None:
+        raise AssertionError("it listens")
+
+    monkeypatch.setattr(socket.socket, "listen", refuse)
+    monkeypatch.chdir(project)
+    before = list_tree(tmp_path)
+    target = home / "target.json"
+    ask("--metrics-dir", str(metrics), "--sd-file", str(target), "--address", "")
+    assert list_tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("json_option", [[], ["--json"]], ids=["text", "json"])
+def test_a_reader_that_went_away_is_no_error(tmp_path: Path, json_option: list[str]) -> None:
+    """'checkports | head' ends without a traceback."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as pipe:
+        gone = subprocess.run(
+            [sys.executable, ROOT / "manage.py", "checkports", "--port", "0", *json_option],
+            env=clean_environment(tmp_path),
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+    assert (gone.returncode, gone.stderr) == (0, "")
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    """An answer that cannot be written is exit 2 with the reason, not a traceback."""
+    command = f"exec '{sys.executable}' '{ROOT}/manage.py' checkports --port 0 >/dev/full"
+    answer = run(["/bin/sh", "-c", command], clean_environment(tmp_path))
+    assert answer.returncode == 2
+    assert answer.stderr.strip() == (
+        "CommandError: The answer cannot be written to standard output: No space left on device."
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "environment"),
+    [
+        (["--port", "{free}"], {}),
+        (["--port-range", "{taken}-{last}", "--telemetry-path", "/m"], {}),
+        (["--address", "127.0.0.1", "--address", "localhost"], {PORT: "{free}"}),
+        (["--address", ""], {PORT: "{free}"}),
+    ],
+    ids=["port", "range", "addresses", "all addresses"],
+)
+def test_runmetrics_does_what_was_foretold(
+    tmp_path: Path, options: list[str], environment: dict[str, str]
+) -> None:
+    """The URLs that checkports names are those that the exporter then serves."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        numbers = {"free": free_port(), "taken": taken, "last": min(taken + 20, 65535)}
+        written = [each.format_map(numbers) for each in options]
+        variables = {name: each.format_map(numbers) for name, each in environment.items()}
+        surroundings = clean_environment(tmp_path, **variables)
+        answer = json.loads(run_manage(surroundings, "checkports", "--json", *written).stdout)
+        command: list[str | Path] = [sys.executable, ROOT / "manage.py", "runmetrics", *written]
+        with started(command, surroundings) as process:
+            served = process.wait_for(r"Serving (http://.+)\n")[1].split(" and ")
+    assert answer["urls"] == served
+    assert str(taken) not in served[0]

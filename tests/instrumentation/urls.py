@@ -7,10 +7,11 @@ import io
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.template import engines
 from django.template.response import TemplateResponse
 from django.urls import path
@@ -26,10 +27,6 @@ HERE = __name__
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
-if TYPE_CHECKING:
-    Middleware = PrometheusBeforeMiddleware
-else:
-    Middleware = object
 
 threads: list[int] = []
 view_entered: list[asyncio.Event] = []
@@ -139,24 +136,44 @@ async def endless(request: HttpRequest) -> HttpResponse:
     raise AssertionError("unreachable")
 
 
-class Recording(Middleware):
-    """Tell the threads in which a middleware of ours works."""
+class RecordingBefore(PrometheusBeforeMiddleware):
+    """The outer one, telling the threads in which it begins and ends."""
 
-    def begin(self, request: HttpRequest) -> float:
+    async def answer_async(self, request: HttpRequest) -> HttpResponseBase:
+        """Note the thread before and after."""
         threads.append(threading.get_ident())
-        return super().begin(request)
-
-    def end(self, request: HttpRequest, response: Any, start: float) -> None:
+        response = await super().answer_async(request)
         threads.append(threading.get_ident())
-        super().end(request, response, start)
+        return response
 
 
-class RecordingBefore(Recording, PrometheusBeforeMiddleware):
-    """The outer one."""
+class RecordingAfter(PrometheusAfterMiddleware):
+    """The inner one, likewise."""
+
+    async def answer_async(self, request: HttpRequest) -> HttpResponseBase:
+        """Note the thread before and after."""
+        threads.append(threading.get_ident())
+        response = await super().answer_async(request)
+        threads.append(threading.get_ident())
+        return response
 
 
-class RecordingAfter(Recording, PrometheusAfterMiddleware):
-    """The inner one."""
+class Labelled(PrometheusAfterMiddleware):
+    """The inner one, with a label of the project's own."""
+
+    extra_labels = ("tenant",)
+
+    def label(self, request: HttpRequest, response: HttpResponseBase) -> tuple[str, ...]:
+        """Return the host that was asked."""
+        return (request.get_host(),)
+
+
+class Unlabelled(Labelled):
+    """The same, with a mistake."""
+
+    def label(self, request: HttpRequest, response: HttpResponseBase) -> tuple[str, ...]:
+        """Return one value too many."""
+        return ("one", "two")
 
 
 def fails_on_request(get_response: GetResponse) -> GetResponse:

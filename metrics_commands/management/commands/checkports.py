@@ -94,7 +94,8 @@ def list_lines(answer: Answer, findings: list[Finding]) -> Iterator[str]:
         if finding.why:
             yield f"    {finding.why}"
         for change in finding.changes:
-            yield f"    {change.place}: {change.write}"
+            for line in change.write.split("\n"):
+                yield f"    {change.place}: {line}"
     yield answer.advice
 
 

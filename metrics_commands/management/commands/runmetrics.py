@@ -45,7 +45,8 @@ class Command(BaseCommand):
 
     help = (
         "Serves the metrics of all processes of this project to Prometheus, from one port."
-        " Exit codes: 0 ended by a signal; 1 no port could be had; 2 wrong configuration."
+        " Exit codes: 0 ended by a signal; 1 no port could be had, or another exporter serves the"
+        " metrics directory; 2 wrong configuration."
     )
     requires_system_checks = ()
 
@@ -58,7 +59,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        log_format = conf.resolve_or_default(conf.LOG_FORMAT, options)
+        log_format = conf.LOG_FORMAT.resolve_or_default(options)
         # Not through Django's wrapper, which would print all of it as red as an error.
         configure_log(log_format, vars(self.stderr)["_out"])
         try:

@@ -1,0 +1,212 @@
+"""Families whose numbers are stored by position, and the collector that shows them in-process.
+
+In value files they look as prometheus_client's own do, so that any reader of the format has them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+from prometheus_client import REGISTRY, Metric
+from prometheus_client.utils import floatToGoString
+
+from .. import conf, worker_settings
+from .guard import report_loss
+from .store import Slot, Store, current_store
+
+logger = logging.getLogger("metrics_commands")
+
+OTHER = "<other>"
+DROPPED = "django_exporter_label_sets_dropped"
+FAMILIES: list[Family] = []
+
+
+class Family:
+    """A metric that this process counts; ``name`` without ``_total``, ``kind`` as files say it."""
+
+    kind = ""
+    type = ""
+
+    def __init__(self, name: str, documentation: str, labels: Sequence[str] = ()) -> None:
+        self.name = name
+        self.documentation = documentation
+        self.labels = tuple(labels)
+        FAMILIES.append(self)
+
+    def cell(self, *values: str) -> Any:
+        """Return where the numbers of some label values stand, in the order of the labels."""
+        store = current_store()
+        found = store.cells.get((self, values))
+        return found if found is not None else self._add(store, values)
+
+    def _add(self, store: Store, values: tuple[str, ...]) -> Any:
+        with store.lock:
+            if values and store.sizes[self] >= most_label_sets() and OTHER not in values:
+                self._note_dropped()
+                return self.cell(*(OTHER for _ in values))
+            if (self, values) not in store.cells:
+                store.cells[self, values] = self._make(store, values)
+                store.sizes[self] += 1
+            return store.cells[self, values]
+
+    def _note_dropped(self) -> None:
+        LABEL_SETS_DROPPED.inc(self.name)
+
+    def _make(self, store: Store, values: tuple[str, ...]) -> Any:
+        raise NotImplementedError
+
+    def _key(self, sample: str, labels: dict[str, str]) -> str:
+        return json.dumps([self.name, sample, labels, self.documentation], sort_keys=True)
+
+    def collect(self, store: Store) -> Metric | None:
+        """Return the family as prometheus_client has it; None where nothing was counted."""
+        cells = [(each[1], cell) for each, cell in list(store.cells.items()) if each[0] is self]
+        if not cells:
+            return None
+        family = Metric(self.name, self.documentation, self.type)
+        for values, cell in cells:
+            self._show(family, dict(zip(self.labels, values, strict=True)), cell)
+        return family
+
+    def _show(self, family: Metric, labels: dict[str, str], cell: Any) -> None:
+        raise NotImplementedError
+
+
+class Counter(Family):
+    """A count; its cell is one Slot."""
+
+    kind = type = "counter"
+    suffix = "_total"
+
+    def inc(self, *values: str, amount: float = 1.0) -> None:
+        """Add to the number of some label values; a failure is logged once, and never raised."""
+        try:
+            with current_store().lock:
+                numbers, position = self.cell(*values)
+                numbers.view[position] += amount
+        except Exception:
+            report_loss(self.name)
+
+    def _make(self, store: Store, values: tuple[str, ...]) -> Slot:
+        labels = dict(zip(self.labels, values, strict=True))
+        [slot] = store.add(self.kind, [self._key(f"{self.name}{self.suffix}", labels)])
+        return slot
+
+    def _show(self, family: Metric, labels: dict[str, str], cell: Slot) -> None:
+        value = cell.numbers.view[cell.position]
+        family.add_sample(f"{self.name}{self.suffix}", labels, value)
+
+
+class Gauge(Counter):
+    """A number that goes up and down: the sum over all workers that live."""
+
+    kind = "gauge_livesum"
+    type = "gauge"
+    suffix = ""
+
+
+class Cells(NamedTuple):
+    """Where a histogram's numbers stand: one for each bucket, and the sum."""
+
+    numbers: Any
+    bounds: tuple[float, ...]
+    buckets: tuple[int, ...]
+    sum: int
+
+    def observe(self, value: float) -> None:
+        """Count a value, under the store's lock."""
+        view = self.numbers.view
+        view[self.buckets[bisect_left(self.bounds, value)]] += 1.0
+        view[self.sum] += value
+
+
+class Histogram(Family):
+    """A distribution; ``bounds`` end with infinity."""
+
+    kind = type = "histogram"
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        labels: Sequence[str] = (),
+        *,
+        bounds: Sequence[float],
+    ) -> None:
+        super().__init__(name, documentation, labels)
+        self.bounds = tuple(bounds)
+        self._texts = [str(floatToGoString(bound)) for bound in bounds]  # type: ignore[no-untyped-call]
+
+    def observe(self, value: float, *values: str) -> None:
+        """Count a value for some label values; a failure is logged once, and never raised."""
+        try:
+            with current_store().lock:
+                self.cell(*values).observe(value)
+        except Exception:
+            report_loss(self.name)
+
+    def _make(self, store: Store, values: tuple[str, ...]) -> Cells:
+        labels = dict(zip(self.labels, values, strict=True))
+        keys = [self._key(f"{self.name}_bucket", labels | {"le": text}) for text in self._texts]
+        slots = store.add(self.kind, [self._key(f"{self.name}_sum", labels), *keys])
+        positions = [slot.position for slot in slots]
+        return Cells(slots[0].numbers, self.bounds, tuple(positions[1:]), positions[0])
+
+    def _show(self, family: Metric, labels: dict[str, str], cell: Cells) -> None:
+        view = cell.numbers.view
+        counts = list(accumulate(view[position] for position in cell.buckets))
+        for text, count in zip(self._texts, counts, strict=True):
+            family.add_sample(f"{self.name}_bucket", labels | {"le": text}, count)
+        family.add_sample(f"{self.name}_count", labels, counts[-1])
+        family.add_sample(f"{self.name}_sum", labels, view[cell.sum])
+
+
+LABEL_SETS_DROPPED = Counter(
+    DROPPED, "Label values that were counted as <other>, since their family was full.", ["family"]
+)
+
+
+@cache
+def most_label_sets() -> int:
+    """Return how many sets of label values a family may have in one process."""
+    return worker_settings.MAX_LABEL_SETS.resolve_or_default()
+
+
+@cache
+def prefix() -> str:
+    """Return what the names of django-prometheus's families begin with."""
+    namespace = conf.NAMESPACE.resolve_or_default()
+    return f"{namespace}_" if namespace else ""
+
+
+class InstrumentCollector:
+    """Show this process's families in prometheus_client's default registry.
+
+    ``describe`` returns nothing, so that the names may be declared by others as well: an old
+    migration may still import django_prometheus.
+    """
+
+    written_by_workers = True
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        store = current_store()
+        for family in FAMILIES:
+            with store.lock:
+                shown = family.collect(store)
+            if shown is not None:
+                yield shown
+
+
+@cache
+def register() -> None:
+    """Register the collector, once in a process."""
+    REGISTRY.register(InstrumentCollector())

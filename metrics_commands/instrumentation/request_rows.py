@@ -1,0 +1,122 @@
+"""Rows: the numbers of all families that move together, found by one lookup."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from .families import Cells
+from .request_families import request_families
+from .store import Slot, Store
+
+MOST_ROWS = 20_000
+
+
+class Kind(NamedTuple):
+    """What is alike among requests that move the same numbers.
+
+    ``found`` tells whether a view was found; ``extra`` are the values of the user's own labels.
+    """
+
+    view: str
+    method: str
+    secure: bool
+    found: bool
+    status: int
+    charset: str
+    extra: tuple[str, ...]
+
+
+class Row(NamedTuple):
+    """Where the numbers of one Kind stand; ``counts`` are those that go up by one."""
+
+    counts: tuple[tuple[Any, tuple[int, ...]], ...]
+    latency: Cells
+    request_bytes: Cells
+    response_bytes: Cells
+    view_request_bytes: Slot
+    view_response_bytes: Slot
+    queries: Cells
+    database_seconds: Slot
+
+
+class Arrival(NamedTuple):
+    """Where the numbers stand that move when a request arrives."""
+
+    requests: Slot
+    in_flight: Slot
+
+
+class Departure(NamedTuple):
+    """Where the numbers stand that move when a response leaves."""
+
+    responses: Slot
+    in_flight: Slot
+    latency: Cells
+
+
+def find_arrival(store: Store) -> Arrival:
+    """Return the numbers of arrivals."""
+    found: Arrival | None = store.rows.get(Arrival)
+    if found is None:
+        families = request_families()
+        for family in families.unlabelled:
+            # Their one series each is there from the first request on, at zero.
+            family.cell()
+        found = Arrival(families.requests_before.cell(), families.in_flight.cell())
+        store.rows[Arrival] = found
+    return found
+
+
+def find_departure(store: Store) -> Departure:
+    """Return the numbers of departures."""
+    found: Departure | None = store.rows.get(Departure)
+    if found is None:
+        families = request_families()
+        found = Departure(
+            families.responses_before.cell(),
+            families.in_flight.cell(),
+            families.latency_before.cell(),
+        )
+        store.rows[Departure] = found
+    return found
+
+
+def make_row(store: Store, kind: Kind) -> Row:
+    """Return the numbers of a kind of requests that is met for the first time."""
+    families = request_families()
+    view, method = kind.view, kind.method
+    transport = "https" if kind.secure else "http"
+    # In digits, also where Python 3.10 would print HTTPStatus by name.
+    status = str(int(kind.status))
+    with store.lock:
+        slots = [
+            families.by_method.cell(method),
+            families.by_transport.cell(transport),
+            families.by_status.cell(status),
+            families.by_status_view.cell(status, view, method, *kind.extra),
+        ]
+        if kind.found:
+            slots.append(families.by_view.cell(view, transport, method, *kind.extra))
+        if kind.charset:
+            slots.append(families.by_charset.cell(str(kind.charset)))
+        row = Row(
+            group(slots),
+            families.latency.cell(view, method, *kind.extra),
+            families.request_bytes.cell(),
+            families.response_bytes.cell(),
+            families.view_request_bytes.cell(view, method),
+            families.view_response_bytes.cell(view, method),
+            families.view_queries.cell(view, method),
+            families.view_database_seconds.cell(view, method),
+        )
+        if len(store.rows) < MOST_ROWS:
+            store.rows[kind] = row
+    return row
+
+
+def group(slots: list[Slot]) -> tuple[tuple[Any, tuple[int, ...]], ...]:
+    """Return the positions by where they are: mostly all in one file."""
+    groups: dict[int, tuple[Any, list[int]]] = {}
+    for numbers, position in slots:
+        groups.setdefault(id(numbers), (numbers, []))[1].append(position)
+    return tuple((numbers, tuple(positions)) for numbers, positions in groups.values())

@@ -1,0 +1,26 @@
+"""Switch the instrumentation of this process on, once, when Django is ready."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from django.conf import settings
+
+from ..directory import is_exporter
+from . import families
+
+PEER = "django_prometheus"
+
+
+def peer_counts() -> bool:
+    """Tell whether django-prometheus is installed; while it is, it counts, and we do not."""
+    return PEER in settings.INSTALLED_APPS
+
+
+@cache
+def switch_on() -> bool:
+    """Watch databases and caches made from now on; not in the exporter, which only reads."""
+    if peer_counts() or is_exporter():
+        return False
+    families.register()
+    return True

@@ -1,0 +1,100 @@
+"""Numbers reached by position: files that grow under their writer, full disks, and memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from metrics_commands.multiprocess.numbers import NOWHERE, NumberFile, Numbers, NumbersInMemory
+from tests.multiprocess.somebody import Somebody, needs_root
+
+
+def key(name: str) -> str:
+    """Return a counter's key as files have it."""
+    return json.dumps([name, f"{name}_total", {}, "Help."], sort_keys=True)
+
+
+def count(numbers: Numbers, names: list[str], rounds: int) -> dict[str, int]:
+    """Add each name's place in the list to its number, so many times; return the positions."""
+    positions = {}
+    for _ in range(rounds):
+        for index, name in enumerate(names):
+            position = positions.get(name) or numbers.add(key(name))
+            positions[name] = position
+            numbers.view[position] += index
+    return positions
+
+
+def read(directory: Path) -> dict[str, float]:
+    """Return the totals that a plain reader of the format sees."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, str(directory))  # type: ignore[no-untyped-call]
+    return {sample.name: sample.value for family in registry.collect() for sample in family.samples}
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 400), st.integers(1, 3))
+def test_a_file_grows_and_keeps_all_numbers(
+    tmp_path_factory: pytest.TempPathFactory, amount: int, rounds: int
+) -> None:
+    """However many series come, a plain reader of the format sees each with its own total."""
+    directory = tmp_path_factory.mktemp("numbers")
+    numbers = NumberFile(str(directory / "counter_1.db"))
+    names = [f"name{index}" for index in range(amount)]
+    count(numbers, names, rounds)
+    expected = {f"{name}_total": float(index * rounds) for index, name in enumerate(names)}
+    assert read(directory) == expected
+    numbers.close()
+    again = NumberFile(str(directory / "counter_1.db"))
+    count(again, names, 1)
+    again.close()
+    assert read(directory) == {
+        name: total / rounds * (rounds + 1) for name, total in expected.items()
+    }
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 1500))
+def test_memory_grows_and_keeps_all_numbers(amount: int) -> None:
+    """Without a directory numbers are kept as well, each apart from the others."""
+    numbers = NumbersInMemory()
+    names = [f"name{index}" for index in range(amount)]
+    positions = count(numbers, names, 2)
+    assert NOWHERE not in positions.values()
+    assert [numbers.view[positions[name]] for name in names] == [2.0 * i for i in range(amount)]
+
+
+def fill(directory: Path) -> tuple[int, float]:
+    """Add numbers until the disk is full, and count on; return how many there are, and the sum."""
+    numbers = NumberFile(str(directory / "counter_1.db"))
+    positions: list[int] = []
+    while not positions or positions[-1] != NOWHERE:
+        positions.append(numbers.add(key(f"{'long' * 20}{len(positions)}")))
+        if positions[-1] != NOWHERE:
+            numbers.view[positions[-1]] += 1.0
+    kept = positions[:-1]
+    for position in kept:
+        numbers.view[position] += 1.0
+    return len(kept), sum(numbers.view[position] for position in kept)
+
+
+@needs_root
+def test_a_full_disk_refuses_what_is_new_and_keeps_what_is_there(small_disk: Path) -> None:
+    """What the disk has room for goes on; the writer is told of the rest, and does not die."""
+    amount, total = Somebody().call(fill, small_disk)
+    assert amount > 10
+    assert total == 2.0 * amount
+    assert sum(read(small_disk).values()) == total
+
+
+def test_a_file_that_cannot_be_made_has_no_positions(tmp_path: Path) -> None:
+    """Where there is no directory, each number is refused, and nothing is raised."""
+    numbers = NumberFile(str(tmp_path / "missing" / "counter_1.db"))
+    assert numbers.add(key("name")) == NOWHERE
+    numbers.close()
