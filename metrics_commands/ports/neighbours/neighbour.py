@@ -6,19 +6,45 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ...finding import Finding, Place
+from .line import Span
 
 # The network of the machine itself; every other network is that of one compose service.
 HOST_NETWORK = ""
+PROCFILE = "Procfile"
+COMPOSE = "compose"
+
+
+@dataclass(frozen=True)
+class Starter:
+    """Who starts something: PROCFILE, COMPOSE with a service and its profiles, or '' by hand."""
+
+    kind: str = ""
+    service: str = ""
+    profiles: frozenset[str] = frozenset()
+
+    def excludes(self, other: Starter) -> bool:
+        """Tell whether the two are never started together: their profiles are different ones."""
+        both = self.profiles and other.profiles
+        return bool(both) and self.profiles.isdisjoint(other.profiles)
+
+    def is_alternative_to(self, other: Starter) -> bool:
+        """Tell whether a machine has one or the other, as with a Procfile and a compose file."""
+        return bool(self.kind and other.kind) and self.kind != other.kind
+
+
+BY_HAND = Starter()
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """Something that is configured to listen on a port.
+    """Something that is configured to listen on a port, or on all from ``port`` to ``last``.
 
-    ``what`` names it for a person, as ``gunicorn of 'web'``; ``place`` and ``text`` are the line
-    as it stands in its file. ``host`` is an address or name as written; ``0.0.0.0``, ``::`` and
-    ``*`` are all addresses. ``network`` is HOST_NETWORK or a compose service's name.
-    ``movable`` is False where no other port can be written into that line.
+    ``what`` names it for a person, as ``gunicorn of 'web'``; ``place`` and ``text`` are the line,
+    of which ``text`` has only what may be shown, and ``span`` is where its port stands there, None
+    where no other can be written. ``host`` is an address or name as written; ``0.0.0.0``, ``::``
+    and ``*`` are all addresses. ``network`` is HOST_NETWORK or a compose service's name.
+    ``environment`` is what its process would see. ``presumed`` tells that nothing but a variable
+    speaks of it, and ``for_exporter`` that the port is published for an exporter.
     """
 
     what: str
@@ -27,7 +53,26 @@ class Neighbour:
     host: str
     port: int
     network: str = HOST_NETWORK
-    movable: bool = True
+    last: int = 0
+    span: Span = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    starter: Starter = BY_HAND
+    presumed: bool = False
+    for_exporter: bool = False
+
+    @property
+    def ports(self) -> range:
+        """Return all its ports."""
+        return range(self.port, max(self.port, self.last) + 1)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A port of a container, from ``first`` to ``last``, that others are told to use."""
+
+    first: int
+    last: int
+    place: Place
 
 
 @dataclass(frozen=True)
@@ -36,8 +81,9 @@ class ExporterLine:
 
     ``options`` are its options as argparse would name them (``port``, ``port_range``,
     ``address``, ``metrics_dir``; a list where one repeats), ``environment`` all variables that
-    it would see. ``volumes`` maps each mount's target folder in a container to its source;
-    ``reached_from_outside`` tells whether others must reach it through its container's network.
+    it would see. ``text`` and ``span`` are as a neighbour's. ``volumes`` maps each mount's target
+    folder in a container to its source; ``reached_from_outside`` tells whether others must reach
+    it through its container's network, and ``offers`` which ports they are given for that.
     """
 
     place: Place
@@ -47,6 +93,9 @@ class ExporterLine:
     network: str = HOST_NETWORK
     volumes: Mapping[str, str] = field(default_factory=dict)
     reached_from_outside: bool = False
+    span: Span = None
+    starter: Starter = BY_HAND
+    offers: tuple[Offer, ...] = ()
 
 
 @dataclass
