@@ -32,6 +32,7 @@ matrix: .venv/development
 bench: .venv/development
 	$(BIN)/python -m benchmarks.scrape
 	$(BIN)/python -m benchmarks.checkports
+	$(BIN)/python -m benchmarks.request
 
 prepare: .venv/installed
 	$(BIN)/python manage.py migrate --verbosity 0

@@ -12,7 +12,7 @@ from typing import Any
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.utils import floatToGoString
 
-from metrics_commands.conf import DEFAULT_BUCKETS
+from metrics_commands.worker_settings import DEFAULT_BUCKETS
 
 BOUNDS = [floatToGoString(bound) for bound in DEFAULT_BUCKETS]  # type: ignore[no-untyped-call]
 LATENCY = "django_http_requests_latency_seconds_by_view_method"

@@ -100,6 +100,13 @@ NO_COLLECTORS: Setting[tuple[str, ...]] = Setting(
     metavar="NAME",
     repeatable=True,
 )
+EXPORT_MIGRATIONS = Setting(
+    "PROMETHEUS_EXPORT_MIGRATIONS",
+    parsers.parse_switch,
+    True,
+    "Whether the exporter looks for unapplied migrations in every database.",
+    in_environment=False,
+)
 LOG_FORMAT = Setting(
     "PROMETHEUS_METRICS_LOG_FORMAT",
     parsers.parse_log_format,
@@ -126,6 +133,7 @@ SETTINGS: tuple[Setting[Any], ...] = (
     TELEMETRY_PATH,
     COLLECTORS,
     NO_COLLECTORS,
+    EXPORT_MIGRATIONS,
     LOG_FORMAT,
     NAMESPACE,
     *WORKER_SETTINGS,

@@ -30,6 +30,8 @@ def make_wish(options: Options | None, locate: Locate = in_settings) -> Wish:
         text,
         port_option=port_option,
         stop=_find_stop(given),
+        rewritable=True,
+        chosen=given is not None and given.source == "option",
     )
 
 
@@ -37,7 +39,8 @@ def make_wish_of_line(line: ExporterLine, locate: Locate = in_settings) -> Wish:
     """Return what a line that starts ``runmetrics`` wants, or raise ConfigurationError."""
     options, environment = line.options, line.environment
     _, given = conf.choose_ports(options, environment)
-    if given is None or given.source == "option":
+    in_line = given is None or given.source == "option"
+    if in_line:
         place, text, port_option = line.place, line.text, "" if given else "--port={}"
     else:
         place, text, port_option = _describe(given, locate, f"environment of {line.place}")
@@ -49,6 +52,10 @@ def make_wish_of_line(line: ExporterLine, locate: Locate = in_settings) -> Wish:
         line.network,
         port_option,
         _find_stop(given),
+        span=line.span if given and in_line else None,
+        rewritable=not in_line,
+        starter=line.starter,
+        chosen=given is not None and given.source != "setting",
     )
 
 

@@ -231,8 +231,8 @@ def test_w027_django_prometheus_beside_us() -> None:
     """Two apps that count the same requests under the same names are told."""
     with override_settings():
         settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "django_prometheus"]
-        (found,) = checks.run_checks(tags=["metrics"])
-        assert found.id == "metrics_commands.W027"
+        found, ports = checks.run_checks(tags=["metrics"])
+        assert (found.id, ports.id) == ("metrics_commands.W027", "metrics_commands.W036")
         assert "INSTALLED_APPS" in str(found.hint)
 
 

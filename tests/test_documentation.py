@@ -13,6 +13,8 @@ from prometheus_client import Metric
 from metrics_commands import conf
 from metrics_commands.collectors.registry import BUILT_IN, Surroundings, make_collectors
 from metrics_commands.finding import SEVERITIES
+from metrics_commands.instrumentation.cache_families import cache_families
+from metrics_commands.instrumentation.database_families import database_families
 from metrics_commands.instrumentation.families import FAMILIES
 from metrics_commands.instrumentation.request_families import request_families
 from metrics_commands.multiprocess.folding import Folder
@@ -66,7 +68,8 @@ def list_families() -> Iterable[Metric]:
     for family in make_collectors(names, surroundings).gather():
         if isinstance(family, Metric):
             yield family
-    request_families()
+    for declare in (request_families, database_families, cache_families):
+        declare()
     for declared in FAMILIES:
         if declared.name.startswith("django_"):
             yield Metric(declared.name, declared.documentation, declared.type)

@@ -8,6 +8,8 @@ from django.conf import settings
 
 from ..directory import is_exporter
 from . import families
+from .caches import watch_caches
+from .database import watch_databases
 
 PEER = "django_prometheus"
 
@@ -23,4 +25,6 @@ def switch_on() -> bool:
     if peer_counts() or is_exporter():
         return False
     families.register()
+    watch_databases()
+    watch_caches()
     return True

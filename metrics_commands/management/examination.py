@@ -2,46 +2,58 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from django.conf import settings
 
 from .. import conf
 from ..checks import describe_error, find_all
 from ..collectors.registry import choose_collectors
 from ..discovery import TargetFile
 from ..errors import ConfigurationError, ExporterError
-from ..finding import Change, Finding, Place, make_id
-from ..multiprocess.directory import locate_directory
-from ..multiprocess.lock import Holder, find_exporter, read_holder
+from ..finding import Finding, make_id
 from ..ports import report
-from ..ports.address import join, resolve_all
-from ..ports.neighbours.neighbour import ExporterLine, Neighbour, Survey
+from ..ports.neighbours.neighbour import HOST_NETWORK, Neighbour, Survey
 from ..ports.neighbours.survey import survey
-from ..ports.numbers import judge_ephemeral
-from ..ports.owner import Owner
-from ..ports.probe import State, look
-from ..ports.wish import Wish, add_option, find_clashes, is_loopback
+from ..ports.numbers import judge_ephemeral, judge_numbers
+from ..ports.wish import find_clashes
 from ..setting import Options
 from ..wishes import make_wish, make_wish_of_line
-from .directory_findings import examine_agreement, examine_directory
-from .port import order_ports
+from .directory_findings import examine_directory
+from .line_findings import Pair, examine_lines
+from .outlook import Launch, Outlook, look
 from .settings_file import find_place
+
+# Of one kind; nobody reads more.
+MOST_FINDINGS = 20
+# What is said of the port of the settings, which is not used where a file names another.
+ABOUT_NUMBERS = {make_id(10), make_id(11), make_id(12)}
+# An option for one of these is a question about that port.
+ASKED = (conf.PORT, conf.PORT_RANGE, conf.ADDRESS)
+# These are no trouble of the exporter's own.
+OF_OTHERS = {make_id(18)}
+CORRECT = "Correct the errors: until then runmetrics does not serve as it should."
+GRAVE = ("error", "critical")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What was found: ``urls`` is where runmetrics would serve, ``advice`` what will happen."""
+    """What was found: ``urls`` is where runmetrics would serve, ``advice`` what will happen.
+
+    ``ours`` has the pid of the exporter that serves the directory now, by address and port.
+    """
 
     ports: Sequence[report.Report]
     neighbours: Sequence[Neighbour]
     findings: Sequence[Finding]
     urls: Sequence[str]
     advice: str
-    exporter: Holder | None = None
+    ours: Mapping[tuple[str, int], int] = field(default_factory=dict)
 
 
 def examine(options: Options) -> Answer:
@@ -55,18 +67,27 @@ def examine(options: Options) -> Answer:
             if each.from_option:
                 raise each from None
         findings = [describe_error(each) for each in wrong.values()]
-        return Answer([], [], findings, [], "Correct that, then run checkports again.")
+        return Answer([], [], tidy(findings), [], "Correct that, then run checkports again.")
     surroundings = survey(find_project_folder(), os.environ)
-    wish = make_wish(options, find_place)
-    findings = [
-        *find_all(options, find_place),
-        *examine_directory(config),
-        *surroundings.findings,
-        *examine_neighbours(surroundings, wish, options),
-        *judge_ephemeral(wish.ports, wish.move),
-        *examine_target_file(config),
-    ]
-    return look_at_ports(config, findings, surroundings.neighbours)
+    findings = [*find_all(options, find_place), *examine_directory(config)]
+    findings += surroundings.findings
+    pairs, launches = read_lines(surroundings, config, findings)
+    findings += examine_lines(pairs, surroundings.neighbours)
+    findings += find_clashes([wish for _, wish in pairs], surroundings.neighbours)
+    # Where files say how the exporter is started, nobody starts it by the settings alone.
+    if not pairs or any(options.get(each.dest) for each in ASKED):
+        own = make_wish(options, find_place)
+        launches = [Launch.of_config(config, own)]
+        findings += find_clashes([own], surroundings.neighbours)
+    else:
+        findings = [each for each in findings if each.id not in ABOUT_NUMBERS]
+    for each in launches:
+        findings += judge_numbers(each.wish.ports, each.wish.move)
+        findings += judge_ephemeral(each.wish.ports, each.wish.move)
+    findings += examine_target_file(config)
+    seen = [look(each) for each in launches]
+    findings += [finding for each in seen for finding in each.findings]
+    return conclude(seen, tidy(findings), surroundings.neighbours)
 
 
 def find_project_folder() -> Path:
@@ -75,37 +96,24 @@ def find_project_folder() -> Path:
     return program.absolute().parent if program.name == "manage.py" else Path.cwd()
 
 
-def examine_neighbours(surroundings: Survey, wish: Wish, options: Options) -> Iterator[Finding]:
-    """Yield what will clash, and what could not be reached where it is started."""
-    wishes = []
+def read_lines(
+    surroundings: Survey, config: conf.Config, findings: list[Finding]
+) -> tuple[list[Pair], list[Launch]]:
+    """Return what each line that starts the exporter wants, and those that will run here."""
+    pairs: list[Pair] = []
+    launches: list[Launch] = []
     for line in surroundings.exporters:
         try:
-            wishes.append(make_wish_of_line(line, find_place))
-            yield from examine_line(line, wishes[-1])
+            wish = make_wish_of_line(line, find_place)
+            launch = Launch.of_line(line, wish, config)
         except ConfigurationError as error:
-            yield Finding(make_id(1), "error", f"{line.place}: {error.message}", error.hint)
-    # Where files say how the exporter is started, nobody starts it by the settings alone.
-    asked = any(options.get(each.dest) for each in (conf.PORT, conf.PORT_RANGE, conf.ADDRESS))
-    if asked or not wishes:
-        wishes.append(wish)
-    yield from find_clashes(wishes, surroundings.neighbours)
-
-
-def examine_line(line: ExporterLine, wish: Wish) -> Iterator[Finding]:
-    """Yield what is wrong with one line that starts the exporter."""
-    if line.reached_from_outside and all(map(is_loopback, wish.addresses)):
-        text = add_option(line.text, "--address=0.0.0.0")
-        yield Finding(
-            make_id(13),
-            "warning",
-            f"The exporter of {line.place} listens on {', '.join(wish.addresses)} alone, inside"
-            " its container.",
-            "Nobody outside of that container reaches it there, Prometheus neither.",
-            (Change(line.place, text),) if text != line.text else (),
-        )
-    directory = conf.METRICS_DIRECTORY.resolve(line.options, line.environment)
-    if directory is not None and not line.network:
-        yield from examine_agreement(directory)
+            what = f"{line.place}: {error.message}"
+            findings.append(Finding(make_id(1), "error", what, error.hint))
+            continue
+        pairs.append((line, wish))
+        if line.network == HOST_NETWORK:
+            launches.append(launch)
+    return pairs, launches
 
 
 def examine_target_file(config: conf.Config) -> Iterator[Finding]:
@@ -118,66 +126,35 @@ def examine_target_file(config: conf.Config) -> Iterator[Finding]:
         yield Finding(make_id(29), "error", error.message, error.hint)
 
 
-def look_at_ports(
-    config: conf.Config, findings: list[Finding], neighbours: Sequence[Neighbour]
+def conclude(
+    seen: Sequence[Outlook], findings: list[Finding], neighbours: Sequence[Neighbour]
 ) -> Answer:
-    """Try every port as ``runmetrics`` would, without listening."""
-    directory = config.metrics_directory and locate_directory(config.metrics_directory).path
-    exporter = find_exporter(directory) if directory else None
-    ports = order_ports(config.ports, read_holder(directory) if directory else None)
-    try:
-        found = report.add_owners(look(resolve_all(config.addresses), ports))
-    except ExporterError as error:
-        findings.append(Finding(make_id(15), "error", error.message, error.hint))
-        return Answer([], neighbours, findings, [], "No address to listen on.", exporter)
-    free = list_free_ports(found, exporter)
-    if not free:
-        findings.append(describe_refusal(found, config))
-        return Answer(found, neighbours, findings, [], report.advise(found), exporter)
-    urls = [
-        f"http://{join(str(each.probe.address), free[0])}{config.telemetry_path}"
-        for each in found
-        if each.probe.port == free[0] and not each.probe.may_be_missing
-    ]
-    where = " and ".join(urls) if free[0] else "on a port that the kernel will choose"
-    advice = f"runmetrics will serve {where}"
-    if exporter is not None:
-        advice += f" once pid {exporter.pid}, which serves this directory now, has ended"
-    return Answer(found, neighbours, findings, urls if free[0] else [], advice, exporter)
+    """Put together what will happen; it does not, as long as there are errors."""
+    ports = {(str(p.probe.address), p.probe.port): p for each in seen for p in each.ports}
+    ours = {place: pid for each in seen for place, pid in each.ours.items()}
+    urls = list(dict.fromkeys(url for each in seen for url in each.urls))
+    advice = "; ".join(dict.fromkeys(each.advice for each in seen))
+    if not seen:
+        advice = "runmetrics is started in containers alone, so no port of this machine was tried"
+    errors = [each for each in findings if each.severity in GRAVE and each.id not in OF_OTHERS]
+    if errors:
+        hopeless = [each.advice for each in seen if not each.hopeful]
+        advice = "; ".join(dict.fromkeys(hopeless)) or CORRECT
+    return Answer(list(ports.values()), neighbours, findings, [] if errors else urls, advice, ours)
 
 
-def list_free_ports(found: Sequence[report.Report], exporter: Holder | None) -> list[int]:
-    """Return the ports that can be had on every address; our own exporter will leave its port."""
-    refused = {
-        each.probe.port
-        for each in found
-        if each.probe.state is not State.FREE
-        and not each.probe.may_be_missing
-        and not (exporter and isinstance(each.owner, Owner) and each.owner.pid == exporter.pid)
-    }
-    return [
-        port for port in dict.fromkeys(each.probe.port for each in found) if port not in refused
-    ]
-
-
-def describe_refusal(found: Sequence[report.Report], config: conf.Config) -> Finding:
-    """Say that no port can be had, and what runmetrics would do."""
-    refused = [each.probe for each in found if not each.probe.may_be_missing]
-    return Finding(
-        make_id(16),
-        "error",
-        f"{refused[0]} cannot be had." if len(refused) == 1 else "No port can be had.",
-        foresee_wait(
-            config.port_wait, passes_by_itself=any(each.passes_by_itself for each in refused)
-        ),
-        (Change(Place("shell"), "python manage.py runmetrics --port 0"),),
-    )
-
-
-def foresee_wait(seconds: float, *, passes_by_itself: bool) -> str:
-    """Say what ``runmetrics`` does where it finds no port."""
-    if seconds == math.inf:
-        return "runmetrics would go on trying."
-    if passes_by_itself and seconds:
-        return f"runmetrics would wait {seconds:g} s for it, and exit 1."
-    return "runmetrics would exit 1."
+def tidy(findings: Sequence[Finding]) -> list[Finding]:
+    """Return each finding once, without the silenced ones, and not too many of one kind."""
+    kept: list[Finding] = []
+    counts: Counter[tuple[str, str]] = Counter()
+    for each in dict.fromkeys(findings):
+        if each.id in settings.SILENCED_SYSTEM_CHECKS:
+            continue
+        counts[each.id, each.severity] += 1
+        if counts[each.id, each.severity] <= MOST_FINDINGS:
+            kept.append(each)
+    for (name, severity), count in counts.items():
+        if count > MOST_FINDINGS:
+            what = f"There are {count - MOST_FINDINGS} more findings of this kind."
+            kept.append(Finding(name, severity, what))
+    return kept

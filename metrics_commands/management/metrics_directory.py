@@ -15,7 +15,7 @@ from ..errors import ExporterError
 from ..multiprocess.directory import MISSING, locate_directory, prepare_directory
 from ..multiprocess.folding import Folder
 from ..multiprocess.lock import DirectoryLock, Holder, find_exporter, own_create_time, read_holder
-from ..multiprocess.reader import DirectoryReader
+from ..multiprocess.reader import DirectoryReader, raise_descriptor_limit
 from .patience import Patience
 
 logger = logging.getLogger("metrics_commands")
@@ -91,6 +91,8 @@ def open_directory(config: conf.Config) -> DirectoryReader | None:
         )
     for doubt in directory.doubts:
         logger.warning("Metrics directory %s: %s.", directory.path, doubt)
+    # One file a worker and kind stays open; a web process that reads them keeps its own limit.
+    raise_descriptor_limit()
     return DirectoryReader(directory.path)
 
 

@@ -50,7 +50,7 @@ class DirectoryReader:
         self.problem = ""
         self.folder: Folder | None = None
         self._seconds = 0.0
-        limit = raise_descriptor_limit()
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._most_kept = max(limit - RESERVED_DESCRIPTORS, limit // 2)
 
     def count_workers(self) -> int:

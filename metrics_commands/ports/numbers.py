@@ -12,6 +12,7 @@ from ..finding import Change, Finding, make_id
 from .probe import FIRST_UNPRIVILEGED
 
 HIGHEST = 65535
+MOST_SPANS = 50
 SETTINGS = Path("/proc/sys/net/ipv4")
 # IANA's range, which macOS and the BSDs use.
 DYNAMIC_PORTS = range(49152, HIGHEST + 1)
@@ -123,10 +124,11 @@ def read_reserved_ports() -> set[int]:
 def choose_number(near: int, taken: Iterable[int], count: int = 1) -> int | None:
     """Return the next port after ``near`` that begins ``count`` ports nothing speaks against."""
     end = HIGHEST + 1
-    avoided = {*taken, *REFUSED_BY_BROWSERS, *KNOWN_USERS, *read_ephemeral_range(), end}
+    avoided = {*taken, *REFUSED_BY_BROWSERS, *KNOWN_USERS, end}
+    dynamic = read_ephemeral_range()
     good = 0
     for port in chain(range(max(near, FIRST_UNPRIVILEGED) + 1, end + 1), range(8001, near)):
-        good = 0 if port in avoided else good + 1
+        good = 0 if port in dynamic or port in avoided else good + 1
         if good == count:
             return port - count + 1
     return None
@@ -140,4 +142,5 @@ def list_ports(ports: Iterable[int]) -> str:
             spans[-1][1] = port
         else:
             spans.append([port, port])
-    return ", ".join(f"{a}-{b}" if b > a else str(a) for a, b in spans)
+    listed = [f"{a}-{b}" if b > a else str(a) for a, b in spans[:MOST_SPANS]]
+    return ", ".join([*listed, *(["…"] if len(spans) > MOST_SPANS else [])])

@@ -168,6 +168,7 @@ def test_a_collector_that_cannot_be_made_is_told_at_every_scrape(
     assert sample(samples, "from_workers") == 0
 
 
+@pytest.mark.django_db
 def test_all_built_in_collectors_work_together() -> None:
     """A default start serves every collector, twice in a row, without a family told twice."""
     with override_settings(INSTALLED_APPS=["metrics_commands"]):

@@ -22,7 +22,7 @@ def key(name: str) -> str:
 
 def count(numbers: Numbers, names: list[str], rounds: int) -> dict[str, int]:
     """Add each name's place in the list to its number, so many times; return the positions."""
-    positions = {}
+    positions: dict[str, int] = {}
     for _ in range(rounds):
         for index, name in enumerate(names):
             position = positions.get(name) or numbers.add(key(name))

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from metrics_commands.finding import Place
-from metrics_commands.ports.neighbours.neighbour import Neighbour
+from metrics_commands.ports.neighbours.line import Span
+from metrics_commands.ports.neighbours.neighbour import COMPOSE, PROCFILE, Neighbour, Starter
 from metrics_commands.ports.wish import (
     Wish,
     add_option,
-    explain_clash,
+    explain_rivalry,
     find_clashes,
     is_loopback,
     overlap,
@@ -28,14 +30,24 @@ THERE = Place("Procfile", 1)
 HOSTS = ["0.0.0.0", "127.0.0.1", "127.0.0.2", "::", "::1", "::ffff:127.0.0.1"]
 
 
-def wish(ports: tuple[int, ...], text: str, *addresses: str, **more: object) -> Wish:
-    """Return what an exporter wants, by default on 127.0.0.1."""
-    return Wish(addresses or ("127.0.0.1",), ports, HERE, text, **more)  # type: ignore[arg-type]
+def find(text: str, *ports: int) -> Span:
+    """Return where a port, or a range of them, is written last in a line."""
+    written = f"{min(ports)}-{max(ports)}" if len(ports) > 1 else f"{ports[0]}"
+    start = text.rfind(written)
+    return (start, start + len(written)) if start >= 0 else None
 
 
-def neighbour(host: str, port: int, text: str = "", **more: object) -> Neighbour:
+def wish(ports: tuple[int, ...], text: str, *addresses: str, **more: Any) -> Wish:
+    """Return what an exporter wants, by default on 127.0.0.1, by a line or by settings."""
+    by_line = "runmetrics" in text
+    more.setdefault("span", find(text, *ports) if by_line else None)
+    return Wish(addresses or ("127.0.0.1",), ports, HERE, text, rewritable=not by_line, **more)
+
+
+def neighbour(host: str, port: int, text: str = "", **more: Any) -> Neighbour:
     """Return a web server that wants a port."""
-    return Neighbour("gunicorn of 'web'", THERE, text, host, port, **more)  # type: ignore[arg-type]
+    more.setdefault("span", find(text, port))
+    return Neighbour("gunicorn of 'web'", THERE, text, host, port, **more)
 
 
 def bind_both(first: str, second: str, *, second_is_ours: bool) -> bool:
@@ -64,7 +76,7 @@ def test_addresses_overlap_where_the_kernel_says_so(first: str, second: str) -> 
 @pytest.mark.parametrize("ours", HOSTS[:-1])
 def test_a_clash_is_told_where_the_exporter_could_not_bind(theirs: str, ours: str) -> None:
     """The exporter's own IPv6 sockets leave IPv4 alone, so that is no clash."""
-    assert bool(explain_clash(ours, theirs)) is not bind_both(theirs, ours, second_is_ours=True)
+    assert bool(explain_rivalry(ours, theirs)) is not bind_both(theirs, ours, second_is_ours=True)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +97,7 @@ def test_a_clash_is_told_where_the_exporter_could_not_bind(theirs: str, ours: st
 )
 def test_a_clash_is_explained(ours: str, theirs: str, why: str) -> None:
     """Who reads it knows which of the two is for all addresses."""
-    said = explain_clash(ours, theirs)
+    said = explain_rivalry(ours, theirs)
     assert why in said
     assert bool(said) is bool(why)
 
@@ -202,26 +214,89 @@ def test_a_range_moves_past_every_neighbour() -> None:
         (wish((0,), "runmetrics --port 0"), {"port": 8001}, None),
         (wish((8001,), "runmetrics $WHO_KNOWS"), {"port": 8001}, []),
         (wish((8001,), "", port_option="PORT = {}"), {"port": 8001}, ["PORT = 8002"]),
-        (wish((8001,), "runmetrics", port_option="--port={}"), {"port": 8001, "movable": False,
+        (wish((8001,), "runmetrics", port_option="--port={}"), {"port": 8001, "span": None,
          "text": "gunicorn -b :8001"}, ["runmetrics --port=8002"]),
     ],
 )  # fmt: skip
 def test_only_what_can_be_written_is_offered(
-    ours: Wish, theirs: dict[str, object], writes: list[str] | None
+    ours: Wish, theirs: dict[str, Any], writes: list[str] | None
 ) -> None:
     """A clash is told wherever there is one, also where no line of these files can end it."""
-    found = list(find_clashes([ours], [neighbour("0.0.0.0", **theirs)]))  # type: ignore[arg-type]
+    found = list(find_clashes([ours], [neighbour("0.0.0.0", **theirs)]))
     told = [[change.write for change in each.changes] for each in found]
     assert told == ([] if writes is None else [writes])
 
 
 def test_a_line_that_starts_both_is_changed_for_one() -> None:
-    """In 'gunicorn & runmetrics' the exporter's number alone is another one."""
+    """In 'gunicorn & runmetrics' each change moves one of the two, and the other stays."""
     text = "web: gunicorn -b :8000 & manage.py runmetrics --port 8000"
-    other = Neighbour("gunicorn", HERE, text, "0.0.0.0", 8000)
+    other = Neighbour("gunicorn", HERE, text, "0.0.0.0", 8000, span=(18, 22))
     (found,) = find_clashes([wish((8000,), text)], [other])
-    (change,) = found.changes
-    assert change.write == "web: gunicorn -b :8000 & manage.py runmetrics --port 8001"
+    assert [each.write for each in found.changes] == [
+        "web: gunicorn -b :8000 & manage.py runmetrics --port 8001",
+        "web: gunicorn -b :8001 & manage.py runmetrics --port 8000",
+    ]
+
+
+BY_PROCFILE = Starter(PROCFILE)
+BY_COMPOSE = Starter(COMPOSE, "web")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "severities"),
+    [
+        ({"starter": BY_PROCFILE}, {"starter": BY_PROCFILE}, ["error"]),
+        ({"starter": BY_PROCFILE}, {"starter": BY_COMPOSE}, ["warning"]),
+        ({"starter": BY_PROCFILE}, {"starter": BY_COMPOSE, "for_exporter": True}, []),
+        ({"starter": BY_COMPOSE}, {"starter": BY_COMPOSE, "for_exporter": True}, ["error"]),
+        ({}, {"starter": BY_COMPOSE}, ["error"]),
+        ({}, {"presumed": True}, ["error"]),
+        ({"chosen": True}, {"presumed": True}, []),
+        ({}, {"port": 7990, "last": 8010}, ["error"]),
+        ({}, {"port": 7990, "last": 7999}, []),
+        (
+            {"starter": Starter(COMPOSE, "a", frozenset({"x"}))},
+            {"starter": Starter(COMPOSE, "b", frozenset({"y"}))},
+            [],
+        ),
+        (
+            {"starter": Starter(COMPOSE, "a", frozenset({"x"}))},
+            {"starter": Starter(COMPOSE, "b", frozenset({"y", "x"}))},
+            ["error"],
+        ),
+        ({"starter": Starter(COMPOSE, "a", frozenset({"x"}))}, {"starter": BY_COMPOSE}, ["error"]),
+    ],
+)
+def test_only_what_can_run_together_clashes(
+    ours: dict[str, Any], theirs: dict[str, Any], severities: list[str]
+) -> None:
+    """Files that are alternatives give a warning at most, profiles that never meet nothing."""
+    others = [neighbour("0.0.0.0", **{"port": 8000, **theirs})]
+    found = list(find_clashes([wish((8000,), "runmetrics", **ours)], others))
+    assert [each.severity for each in found] == severities
+    if severities == ["warning"]:
+        assert "if both run on one machine" in found[0].why
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ((8001,), (8001,), True),
+        ((8001,), (8002,), False),
+        ((8001,), (8001, 8002), True),
+        ((8001, 8002), (8001, 8002), False),
+        ((0,), (0,), False),
+    ],
+)
+def test_two_exporters_clash_where_one_has_no_other_port(
+    first: tuple[int, ...], second: tuple[int, ...], told: bool
+) -> None:
+    """Two ranges find ports for both; a fixed port is one exporter's alone."""
+    found = list(find_clashes([wish(first, ""), wish(second, "")], []))
+    assert bool(found) is told
+    assert all(each.id.endswith("W017") and each.severity == "error" for each in found)
+    apart = [wish(first, "", "127.0.0.1"), wish(second, "", "127.0.0.2")]
+    assert list(find_clashes(apart, [])) == []
 
 
 def test_the_address_that_clashes_is_the_one_that_is_named() -> None:

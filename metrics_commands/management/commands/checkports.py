@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from ... import conf
@@ -23,6 +22,9 @@ from ...ports.probe import State
 from ..examination import Answer, examine
 
 SCHEMA_VERSION = 1
+# More is of no use to a person, and a machine has enough of it.
+MOST_LINES = 190
+MOST_RECORDS = 500
 
 
 class Command(BaseCommand):
@@ -50,10 +52,7 @@ class Command(BaseCommand):
             answer = examine(options)
         except ExporterError as error:
             raise CommandError(str(error), returncode=error.exit_code) from None
-        findings = [
-            each for each in answer.findings if each.id not in settings.SILENCED_SYSTEM_CHECKS
-        ]
-        findings.sort(key=lambda each: -SEVERITIES.index(each.severity))
+        findings = sorted(answer.findings, key=lambda each: -SEVERITIES.index(each.severity))
         lowest = SEVERITIES.index(options["fail_level"].lower())
         good = all(SEVERITIES.index(each.severity) < lowest for each in findings)
         if options["json"]:
@@ -82,13 +81,25 @@ class Command(BaseCommand):
 
 def list_lines(answer: Answer, findings: list[Finding]) -> Iterator[str]:
     """Yield what a person reads: the ports, the findings, what will happen."""
-    ours = answer.exporter.pid if answer.exporter else None
+    lines = [*list_ports_seen(answer), *list_findings(findings)]
+    yield from lines[:MOST_LINES]
+    if len(lines) > MOST_LINES:
+        yield f"There are {len(lines) - MOST_LINES} more lines; --json has more of them."
+    yield answer.advice
+
+
+def list_ports_seen(answer: Answer) -> Iterator[str]:
+    """Yield a line for each port that cannot be had, and for the first that can."""
     free = [each.probe.port for each in answer.ports if each.probe.state is State.FREE]
     for each in answer.ports:
         if each.probe.state is not State.FREE or each.probe.port == free[0]:
-            yield report.describe(each, ours)
+            yield report.describe(each, find_ours(answer, each))
     if set(free) - {*free[:1]}:
         yield f"Free as well: {list_ports(set(free) - {free[0]})}"
+
+
+def list_findings(findings: list[Finding]) -> Iterator[str]:
+    """Yield what, why and what to write."""
     for finding in findings:
         yield f"{finding.severity.upper()}: {finding.what} ({finding.id})"
         if finding.why:
@@ -96,18 +107,22 @@ def list_lines(answer: Answer, findings: list[Finding]) -> Iterator[str]:
         for change in finding.changes:
             for line in change.write.split("\n"):
                 yield f"    {change.place}: {line}"
-    yield answer.advice
+
+
+def find_ours(answer: Answer, seen: report.Report) -> int | None:
+    """Return the pid of our own exporter, where it is the one that serves at a port."""
+    return answer.ours.get((str(seen.probe.address), seen.probe.port))
 
 
 def as_document(answer: Answer, findings: list[Finding], *, good: bool) -> dict[str, object]:
     """Return what a machine reads; ``docs/checkports.schema.json`` describes it."""
-    ours = answer.exporter.pid if answer.exporter else None
+    ports, neighbours = answer.ports[:MOST_RECORDS], answer.neighbours[:MOST_RECORDS]
     return {
         "version": SCHEMA_VERSION,
         "good": good,
         "urls": list(answer.urls),
         "advice": answer.advice,
-        "ports": [report.as_record(each, ours) for each in answer.ports],
+        "ports": [as_record(answer, each) for each in ports],
         "neighbours": [
             {
                 "what": each.what,
@@ -115,8 +130,25 @@ def as_document(answer: Answer, findings: list[Finding], *, good: bool) -> dict[
                 "network": each.network,
                 "host": each.host,
                 "port": each.port,
+                "last": each.ports[-1],
             }
-            for each in answer.neighbours
+            for each in neighbours
         ],
         "findings": [asdict(each) for each in findings],
+        "left_out": {
+            "ports": len(answer.ports) - len(ports),
+            "neighbours": len(answer.neighbours) - len(neighbours),
+        },
     }
+
+
+def as_record(answer: Answer, seen: report.Report) -> dict[str, object]:
+    """Return what is with a port; ours is also one that systemd holds for our exporter."""
+    ours = find_ours(answer, seen)
+    record = report.as_record(seen, ours)
+    owner = record["owner"]
+    return (
+        {**record, "owner": {**owner, "ours": ours is not None}}
+        if isinstance(owner, dict)
+        else record
+    )

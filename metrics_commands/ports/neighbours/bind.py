@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from ...finding import Place
+from .line import Span
 from .shell import UNKNOWN
 
 HIGHEST_PORT = 65535
@@ -16,12 +17,16 @@ TCP_ENDPOINTS = {"tcp": "0.0.0.0", "tcp4": "0.0.0.0", "tcp6": "::", "ssl": "0.0.
 
 
 class Address(NamedTuple):
-    """A host and a port; where they stand in a file of their own, its place and its line."""
+    """A host and a port; where they stand in a file of their own, its place and its line.
+
+    ``text`` is that line as it may be shown, and ``span`` the port in it.
+    """
 
     host: str
     port: int
     place: Place | None = None
     text: str = ""
+    span: Span = None
 
 
 def make_address(host: str, port: str) -> Address | None:

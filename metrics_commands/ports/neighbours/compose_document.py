@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Literal
 from ...finding import Place
 from .file import UnreadableError
 from .interpolation import LONGEST_VALUE, interpolate
+from .line import Span, show
+from .position import find_occurrences
 
 if TYPE_CHECKING:
     import yaml
@@ -23,6 +25,7 @@ MOST_DEPTH = 60
 MOST_STEPS = 100_000
 LETTERS_PER_STEP = 8
 LONGEST_LINE = 1_000
+QUOTED = re.compile(r"'.*'|\".*\"", re.DOTALL)
 # The line ends of YAML 1.1, which are not those of str.splitlines.
 LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 
@@ -86,8 +89,8 @@ class Node:
 
     @property
     def text(self) -> str:
-        """Return the line where it stands."""
-        return self.line_with("") or self.written.strip()[:LONGEST_LINE]
+        """Return the line where it stands, as it may be shown."""
+        return show(self.line_with("") or self.written.strip()[:LONGEST_LINE])[0]
 
     @property
     def is_null(self) -> bool:
@@ -103,6 +106,33 @@ class Node:
         if scalar:
             line = line[: self.column] + scalar + line[self.end_column :]
         return line.strip()
+
+    def find_column(self, column: int) -> int:
+        """Return where a column of its first line is without that line's margin."""
+        line = self.source.lines[self.line - 1]
+        return column - len(line) + len(line.lstrip())
+
+    def find_part(self, written: str, count: int) -> tuple[Place, str, Span]:
+        """Return place, line and span of one of the equal parts of a scalar in the file.
+
+        Where the file writes the scalar otherwise than it reads, that is its own first line.
+        """
+        lines = self.source.lines[self.line - 1 : self.end_line]
+        self.source.budget.spend(len(lines))
+        found: list[tuple[int, re.Match[str]]] = []
+        for number, line in enumerate(lines, self.line):
+            first = self.column if number == self.line else 0
+            last = self.end_column if number == self.end_line and self.end_column else len(line)
+            matches = find_occurrences(line[:last], written) if len(line) <= LONGEST_LINE else ()
+            found += [(number, each) for each in matches if each.start() >= first]
+        expected = len(list(find_occurrences(self.written, written)))
+        if len(found) != expected or count >= expected:
+            return self.place, self.text, None
+        number, match = found[count]
+        line = self.source.lines[number - 1]
+        margin = len(line) - len(line.lstrip())
+        text, span = show(line.strip(), (match.start() - margin, match.end() - margin))
+        return Place(self.source.file, number), text, span
 
     def read(self) -> str:
         """Return a scalar's text, its variables replaced; '' for anything else."""
@@ -153,7 +183,9 @@ def parse(text: str, source: Source) -> list[Node]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}: " if mark else ""
-        raise UnreadableError(f"{where}{error.problem or error.context}") from None
+        # The parser quotes what it does not understand, which may be a password.
+        problem = QUOTED.sub("…", error.problem or error.context or "")
+        raise UnreadableError(f"{where}{problem}") from None
     except (yaml.YAMLError, ValueError):
         raise UnreadableError("it holds characters that YAML does not allow") from None
 
@@ -176,7 +208,7 @@ def _build(events: Iterable[object], source: Source) -> list[Node]:
         if isinstance(event, yaml.AliasEvent):
             aliases += 1
             if event.anchor not in anchors:
-                raise UnreadableError(f"the alias *{event.anchor} has no anchor")
+                raise UnreadableError(f"line {_find_line(event)}: an alias has no anchor")
             node = anchors[event.anchor]
         else:
             nodes += 1
@@ -191,6 +223,10 @@ def _build(events: Iterable[object], source: Source) -> list[Node]:
         if len(opened) > MOST_DEPTH:
             raise UnreadableError("it is too deep")
     return roots
+
+
+def _find_line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 0
 
 
 def _close(node: Node, event: yaml.CollectionEndEvent) -> None:

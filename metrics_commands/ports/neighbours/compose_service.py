@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,7 +69,8 @@ def _inherit(service: Service, services: Mapping[str, Service], findings: list[F
         named = extends.entries() or {"service": extends}
         file = named["file"].read() if "file" in named else ""
         name = named["service"].read() if "service" in named else ""
-        if os.path.normpath(file or source.file) != source.file:
+        own = os.path.basename(source.file)
+        if os.path.normpath(file or own) != own:
             what = f"{source.file} was not read whole: '{service.name}' extends a service of {file}"
             findings.append(Finding(make_id(19), "info", f"{what}, which is not followed."))
             break
@@ -80,20 +82,53 @@ def _inherit(service: Service, services: Mapping[str, Service], findings: list[F
     return Service(service.name, service.place, layers)
 
 
-def read_argv(service: Service) -> tuple[list[str], Node | None]:
-    """Return entrypoint and command as one argv, and the node that says it; ([], None) if none."""
-    entrypoint, command = service.last("entrypoint"), service.last("command")
-    argv = [word for node in (entrypoint, command) if node for word in _read_words(node)]
-    return argv, command or entrypoint
+@dataclass(frozen=True)
+class Command:
+    """Entrypoint and command of a service: the scalars that say them, and the node of the last."""
+
+    node: Node
+    scalars: Sequence[tuple[Node, bool]]
+
+    @property
+    def texts(self) -> list[str]:
+        """Return what is written, scalar by scalar."""
+        return [node.written for node, _ in self.scalars]
+
+    def read(self, texts: Sequence[str]) -> list[str]:
+        """Return the argv that such texts make."""
+        words: list[str] = []
+        for text, (node, is_word) in zip(texts, self.scalars, strict=True):
+            # It spends what reading costs, and refuses what is too long.
+            value = node.read() if text == node.written else node.source.interpolate(text)
+            try:
+                words += [value] if is_word else shlex.split(value)
+            except ValueError:
+                continue
+        return words
 
 
-def _read_words(node: Node) -> list[str]:
-    if node.kind == "sequence":
-        return [item.read() for item in node.items()]
-    try:
-        return shlex.split(node.read())
-    except ValueError:
-        return []
+def find_command(service: Service) -> Command | None:
+    """Return what a service runs, where its lines say it."""
+    nodes = [each for each in (service.last("entrypoint"), service.last("command")) if each]
+    scalars = [
+        (item, node.kind == "sequence")
+        for node in nodes
+        for item in node.items()
+        if item.kind == "scalar"
+    ]
+    return Command(nodes[-1], scalars) if scalars else None
+
+
+def count_replicas(service: Service) -> int:
+    """Return how many times a service runs."""
+    deploy = [each.entries().get("replicas") for each in service.every("deploy")]
+    counts = [each.read() for each in [*deploy, service.last("scale")] if each]
+    return int(counts[-1]) if counts and re.fullmatch("[0-9]{1,4}", counts[-1]) else 1
+
+
+def read_profiles(service: Service) -> frozenset[str]:
+    """Return the profiles with which a service is started; none means always."""
+    return frozenset(item.read() for node in service.every("profiles") for item in node.items())
 
 
 def read_environment(service: Service, folder: Path, findings: list[Finding]) -> dict[str, str]:

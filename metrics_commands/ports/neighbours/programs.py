@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..command_line import DJANGO_SCRIPTS, INTERPRETER, VALUE_OPTION
@@ -21,13 +21,17 @@ ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Program:
-    """A program as it would be started; ``used`` has the variables that its line expanded."""
+    """A program as it would be started; ``used`` has the variables that its line expanded.
+
+    ``is_script`` tells that it is a file of the project's own, which may start others.
+    """
 
     name: str
     arguments: Sequence[str]
     environment: Mapping[str, str]
     folder: Path
     used: Mapping[str, str]
+    is_script: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,8 @@ def _find_in_words(start: _Start, shells: Iterator[int]) -> Iterator[Program]:
     for _ in range(MOST_WRAPPERS):
         if not words:
             return
-        name = os.path.basename(words.pop(0))
+        word = words.pop(0)
+        name = os.path.basename(word)
         if name in WRAPPERS:
             if not _unwrap(WRAPPERS[name], start):
                 return
@@ -148,8 +153,20 @@ def _find_in_words(start: _Start, shells: Iterator[int]) -> Iterator[Program]:
             return
         else:
             name = "django" if name in DJANGO_SCRIPTS else name
-            yield Program(name, words, start.environment, start.folder, start.used)
+            is_script = word.startswith(("/", "./")) or name.endswith(".sh")
+            yield Program(name, words, start.environment, start.folder, start.used, is_script)
             return
+
+
+def find_server(program: Program, names: Collection[str]) -> Program | None:
+    """Return the program of one of these names, or of Django, that another one is told to start."""
+    words = list(program.arguments[:MOST_WORDS])
+    for index, word in enumerate(words):
+        name = os.path.basename(word)
+        if name in names or name in DJANGO_SCRIPTS:
+            name = "django" if name in DJANGO_SCRIPTS else name
+            return replace(program, name=name, arguments=words[index + 1 :], is_script=False)
+    return None
 
 
 def _unwrap(wrapper: Wrapper, start: _Start) -> bool:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...finding import Finding, Place
-from . import gunicorn
+from ...finding import Finding, Place, make_id
+from . import gunicorn, shell
 from .bind import Address, make_address, parse_bind, parse_endpoint
+from .line import show
 from .neighbour import HOST_NETWORK, ExporterLine, Neighbour, Survey
 from .options import Options, WrongUsageError
-from .programs import Program, find_programs
+from .programs import Program, find_programs, find_server
 
 ADDRESS_AND_PORT = re.compile(r"(?:([\w.-]+|\[[0-9A-Fa-f:]+\]):)?([0-9]+)", re.ASCII)
 OF_DJANGO = {"settings": "--settings", "pythonpath": "--pythonpath", "verbosity": "-v --verbosity"}
@@ -129,11 +130,19 @@ SERVERS: Mapping[str, Listen] = {
         port=8080,
     ),
 }
+# Their arguments name programs without starting them.
+NO_STARTERS = {
+    "apk", "apt", "apt-get", "awk", "brew", "cat", "cd", "chmod", "chown", "command", "conda", "cp",
+    "curl", "django", "docker", "echo", "git", "grep", "kill", "killall", "ls", "mkdir", "mv",
+    "npm", "pgrep", "pip", "pip3", "pipx", "pkill", "poetry", "printf", "ps", "rm", "sed",
+    "service", "supervisorctl", "systemctl", "test", "touch", "type", "uv", "which", "yarn", "[", "[[",
+}  # fmt: skip
 ALIASES = {
     "gunicorn.app.wsgiapp": "gunicorn",
     "waitress-serve": "waitress",
     "uvicorn.main": "uvicorn",
 }
+KNOWN_NAMES = SERVERS.keys() | ALIASES.keys()
 RUNSERVER = {
     "runserver": Options(OF_DJANGO, flags="-6 --ipv6", argument="addrport"),
     "runserver_plus": Options(
@@ -169,40 +178,111 @@ def read_command(  # noqa: PLR0913
     network: str = HOST_NETWORK,
     text: str = "",
 ) -> Survey:
-    """Return what a shell line, or an argv, would listen on, run in ``folder``."""
-    text = text or (command if isinstance(command, str) else " ".join(command))
-    survey = Survey()
-    ports: list[str] = []
-    known = False
+    """Return what a shell line, or an argv, would listen on, run in ``folder``.
+
+    ``text`` is the line as it may be shown.
+    """
+    text = text or show(command if isinstance(command, str) else " ".join(command))[0]
+    reading = _Reading(place, label, text, network, folder)
     for program in find_programs(command, environment, folder):
+        reading.add(program)
+    reading.finish()
+    return reading.survey
+
+
+@dataclass
+class _Reading:
+    """Collects what the programs of one line listen on."""
+
+    place: Place
+    label: str
+    text: str
+    network: str
+    folder: Path
+    survey: Survey = field(default_factory=Survey)
+    presumed: list[Program] = field(default_factory=list)
+    known: bool = False
+
+    def add(self, program: Program) -> None:
+        """Add a program; one that is not known may still start one that is."""
         title, listen = _recognise(program)
+        if not title and program.name not in NO_STARTERS:
+            program = find_server(program, KNOWN_NAMES) or program
+            title, listen = _recognise(program)
         if title == "runmetrics":
-            survey.exporters += _read_exporter(program, place, text, network)
+            self.add_exporter(program)
         elif listen:
-            found = _ask(listen, program, folder)
-            survey.findings += [each for each in found if isinstance(each, Finding)]
-            survey.neighbours += [
-                Neighbour(
-                    f"{title} of '{label}'",
-                    each.place or place,
-                    each.text or text,
-                    each.host,
-                    each.port,
-                    network,
-                )
-                for each in dict.fromkeys(found)
-                if isinstance(each, Address)
-            ]
-        known = known or bool(title)
-        ports += [program.used["PORT"]] if "PORT" in program.used else []
-    if not known:
-        addresses = dict.fromkeys(make_address("0.0.0.0", port) for port in ports)
-        survey.neighbours += [
-            Neighbour(f"'{label}'", place, text, each.host, each.port, network)
-            for each in addresses
-            if each
-        ]
-    return survey
+            self.add_server(title, listen, program)
+        else:
+            self.presumed.append(program)
+        self.known = self.known or bool(title)
+
+    def add_server(self, title: str, listen: Listen, program: Program) -> None:
+        try:
+            found = [*listen(program, self.folder)]
+        except WrongUsageError:
+            found = [None]
+        addresses = [each for each in dict.fromkeys(found) if isinstance(each, Address)]
+        self.survey.findings += [each for each in found if isinstance(each, Finding)]
+        for each in addresses:
+            self.add_neighbour(f"{title} of '{self.label}'", each, program)
+        # A Unix socket or a port that the kernel chooses is understood, and no TCP port.
+        if None in found and not addresses and _has_gaps(program):
+            self.say_unknown(title)
+
+    def add_neighbour(self, what: str, address: Address, program: Program) -> None:
+        place, text = address.place or self.place, address.text or self.text
+        self.survey.neighbours.append(
+            Neighbour(
+                what,
+                place,
+                text,
+                address.host,
+                address.port,
+                self.network,
+                span=address.span,
+                environment=program.environment,
+            )
+        )
+
+    def add_exporter(self, program: Program) -> None:
+        try:
+            given = RUNMETRICS.parse(program.arguments[1:])
+        except WrongUsageError:
+            self.say_unknown("runmetrics")
+            return
+        if given.pop("once"):
+            return
+        names = [*RUNMETRICS.single, *RUNMETRICS.several]
+        options = {name: given[name] for name in names if given[name] is not None}
+        if _has_gaps(program) and not (options.get("port", "0") and options.get("port_range", "0")):
+            self.say_unknown("runmetrics")
+            return
+        line = ExporterLine(self.place, self.text, options, program.environment, self.network)
+        self.survey.exporters.append(line)
+
+    def finish(self) -> None:
+        """Presume that a program which nobody knows listens on the PORT that it is given."""
+        if self.known:
+            return
+        ports = {each.used["PORT"]: each for each in self.presumed if "PORT" in each.used}
+        for port, program in ports.items():
+            address = make_address("0.0.0.0", port)
+            if address:
+                self.add_neighbour(f"'{self.label}'", address, program)
+        if not ports and any(each.is_script for each in self.presumed):
+            self.say_unknown("a script")
+
+    def say_unknown(self, title: str) -> None:
+        what = f"{self.place}: {title} of '{self.label}' was not understood"
+        why = "A script may start anything, and a variable that is not set has no port."
+        self.survey.findings.append(Finding(make_id(19), "info", f"{what}.", why))
+
+
+def _has_gaps(program: Program) -> bool:
+    """Tell whether a part of a command cannot be known here: a variable, or what only runs."""
+    unknown = any(shell.UNKNOWN in each for each in program.arguments)
+    return unknown or not all(program.used.values())
 
 
 def _recognise(program: Program) -> tuple[str, Listen | None]:
@@ -214,22 +294,3 @@ def _recognise(program: Program) -> tuple[str, Listen | None]:
         return (subcommand, listen_runserver) if subcommand in RUNSERVER else ("", None)
     name = ALIASES.get(program.name, program.name)
     return (name, SERVERS[name]) if name in SERVERS else ("", None)
-
-
-def _ask(listen: Listen, program: Program, base: Path) -> list[Address | Finding]:
-    try:
-        return [each for each in listen(program, base) if each is not None]
-    except WrongUsageError:
-        return []
-
-
-def _read_exporter(program: Program, place: Place, text: str, network: str) -> list[ExporterLine]:
-    try:
-        given = RUNMETRICS.parse(program.arguments[1:])
-    except WrongUsageError:
-        return []
-    if given.pop("once"):
-        return []
-    names = [*RUNMETRICS.single, *RUNMETRICS.several]
-    options = {name: given[name] for name in names if given[name] is not None}
-    return [ExporterLine(place, text, options, program.environment, network)]

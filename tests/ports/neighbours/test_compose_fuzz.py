@@ -194,7 +194,7 @@ def test_no_file_is_waited_for(tmp_path: Path, name: str) -> None:
     [
         ("services: {a: b: c}", "line 1: "),
         ("services:\n\t- x", "line 2: "),
-        ("a: *nobody", "nobody"),
+        ("a: *nobody", "line 1: an alias has no anchor"),
         ("a: \x01", "characters"),
         (b"\xff\xfe\x00", "UTF-8"),
         ("x" * 1_100_000, "bytes"),

@@ -1,0 +1,215 @@
+"""What each operation of a cache is counted as, and what of it the caller must not notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from time import perf_counter
+from typing import Any
+
+from .cache_families import FAIL, HIT, MISS, OK, REFUSED, CacheKind, record_operation
+from .guard import report_loss
+
+Arguments = tuple[Any, ...]
+Keywords = dict[str, Any]
+
+
+class Missing:
+    """What ``get`` is told to return for no value; a class, since a copy of it is itself."""
+
+
+class Call:
+    """One operation while it runs; what its cache is asked meanwhile is part of it.
+
+    ``note`` is what the operation must remember, ``inner`` the operations that it consists of,
+    ``elsewhere`` the seconds that it spent in the caller's own code.
+    """
+
+    __slots__ = ("alias", "elsewhere", "inner", "note")
+
+    def __init__(self, alias: str, note: Any = None) -> None:
+        self.alias = alias
+        self.note = note
+        self.inner: set[str] = set()
+        self.elsewhere = 0.0
+
+
+# Contexts are copied to the threads in which async operations run the sync ones.
+current_call: ContextVar[Call | None] = ContextVar("metrics_commands_cache_call", default=None)
+
+
+class Operation:
+    """One operation of one cache, whose result says nothing: it was done, or it failed."""
+
+    def __init__(self, alias: str, backend: str, name: str) -> None:
+        self.alias = alias
+        self.name = name
+        self.hit, self.miss, self.ok, self.refused, self.failed = (
+            CacheKind(alias, backend, name, result) for result in (HIT, MISS, OK, REFUSED, FAIL)
+        )
+
+    def prepare(self, arguments: Arguments, keywords: Keywords) -> tuple[Arguments, Keywords, Call]:
+        """Return the arguments to call the backend with, and the call."""
+        return arguments, keywords, Call(self.alias)
+
+    def end(self, call: Call, result: Any, seconds: float) -> Any:
+        """Count the call, and return what its caller gets."""
+        try:
+            record_operation(self.judge(result), seconds)
+        except Exception:
+            report_loss("results of cache operations")
+        return result
+
+    def fail(self, call: Call, error: Exception, seconds: float) -> None:
+        """Count a call that raised."""
+        record_operation(self.failed, seconds)
+
+    def judge(self, result: Any) -> CacheKind:
+        """Return what a result is counted as."""
+        return self.ok
+
+
+class Store(Operation):
+    """``set`` and ``add``: refused where the cache says so, as add does for a key it has."""
+
+    def judge(self, result: Any) -> CacheKind:
+        return self.ok if result is None or result else self.refused
+
+
+class StoreMany(Operation):
+    """``set_many``, which returns the keys that were refused."""
+
+    def judge(self, result: Any) -> CacheKind:
+        return self.refused if result else self.ok
+
+
+class Find(Operation):
+    """``has_key``, ``touch`` and ``delete``: they tell whether the key was there."""
+
+    def judge(self, result: Any) -> CacheKind:
+        if result is None:
+            return self.ok
+        return self.hit if result else self.miss
+
+
+class Change(Operation):
+    """``incr`` and its like, which raise ValueError where the key is not there."""
+
+    def judge(self, result: Any) -> CacheKind:
+        return self.ok if result is None else self.hit
+
+    def fail(self, call: Call, error: Exception, seconds: float) -> None:
+        # Not a subclass of it: InvalidCacheKey is one.
+        record_operation(self.miss if type(error) is ValueError else self.failed, seconds)
+
+
+class Get(Operation):
+    """``get``: any value is a hit, None included; the caller's default comes back for a miss."""
+
+    def prepare(self, arguments: Arguments, keywords: Keywords) -> tuple[Arguments, Keywords, Call]:
+        if len(arguments) > 1:
+            key, default, *rest = arguments
+            return (key, Missing, *rest), keywords, Call(self.alias, default)
+        call = Call(self.alias, keywords.get("default"))
+        keywords["default"] = Missing
+        return arguments, keywords, call
+
+    def end(self, call: Call, result: Any, seconds: float) -> Any:
+        if result is Missing:
+            record_operation(self.miss, seconds)
+            return call.note
+        record_operation(self.hit, seconds)
+        return result
+
+
+class GetMany(Operation):
+    """``get_many``: a hit or a miss for each key asked for; its calls are those of its time."""
+
+    def prepare(self, arguments: Arguments, keywords: Keywords) -> tuple[Arguments, Keywords, Call]:
+        if arguments:
+            keys = keep(arguments[0])
+            return (keys, *arguments[1:]), keywords, Call(self.alias, keys)
+        if "keys" in keywords:
+            keywords["keys"] = keep(keywords["keys"])
+        return arguments, keywords, Call(self.alias, keywords.get("keys", ()))
+
+    def end(self, call: Call, result: Any, seconds: float) -> Any:
+        try:
+            hits = sum(map(result.__contains__, call.note))
+            record_operation(self.hit, seconds, hits)
+            record_operation(self.miss, None, len(call.note) - hits)
+        except Exception:
+            report_loss("results of get_many")
+        return result
+
+
+def keep(keys: Any) -> Any:
+    """Return keys that can be gone through twice, as an iterator cannot."""
+    return list(keys) if hasattr(keys, "__next__") else keys
+
+
+class GetOrSet(Operation):
+    """``get_or_set``: one lookup, whatever it consists of; the default's own work is not in it."""
+
+    def prepare(self, arguments: Arguments, keywords: Keywords) -> tuple[Arguments, Keywords, Call]:
+        call = Call(self.alias)
+        if len(arguments) > 1:
+            key, default, *rest = arguments
+            arguments = (key, compute_outside(call, default), *rest)
+        elif "default" in keywords:
+            keywords["default"] = compute_outside(call, keywords["default"])
+        return arguments, keywords, call
+
+    def end(self, call: Call, result: Any, seconds: float) -> Any:
+        if "add" in call.inner or "set" in call.inner:
+            kind = self.miss
+        else:
+            # A backend that does it in one step does not tell which it was.
+            kind = self.hit if "get" in call.inner else self.ok
+        record_operation(kind, seconds - call.elsewhere)
+        return result
+
+    def fail(self, call: Call, error: Exception, seconds: float) -> None:
+        # An error of the caller's default is none of the cache's.
+        kind = self.miss if call.note is type(error) else self.failed
+        record_operation(kind, seconds - call.elsewhere)
+
+
+def compute_outside(call: Call, default: Any) -> Any:
+    """Return a default whose work, cache operations of its own included, is no part of a call."""
+    if not callable(default):
+        return default
+
+    def compute() -> Any:
+        within = current_call.get()
+        current_call.set(None)
+        start = perf_counter()
+        try:
+            return default()
+        except Exception as error:
+            call.note = type(error)
+            raise
+        finally:
+            call.elsewhere += perf_counter() - start
+            current_call.set(within)
+
+    return compute
+
+
+OPERATIONS: dict[str, Callable[[str, str, str], Operation]] = {
+    "get": Get,
+    "get_many": GetMany,
+    "get_or_set": GetOrSet,
+    "set": Store,
+    "add": Store,
+    "set_many": StoreMany,
+    "has_key": Find,
+    "touch": Find,
+    "delete": Find,
+    "delete_many": Operation,
+    "clear": Operation,
+    "incr": Change,
+    "decr": Change,
+    "incr_version": Change,
+    "decr_version": Change,
+}

@@ -1,0 +1,1 @@
+"""django-prometheus, the peer, beside us: the same traffic, the same project, moved over."""
