@@ -83,7 +83,7 @@ class PrometheusBeforeMiddleware(_Middleware):
 
     def _end(self, request: HttpRequest, response: HttpResponseBase, start: float) -> None:
         seconds = perf_counter() - start
-        if COUNTED not in request.__dict__:
+        if not hasattr(request, COUNTED):
             # Another middleware answered, and the inner one of ours never saw the request.
             requests.record_answer(request, response, start, Tally())
         requests.record_departure(seconds)
@@ -111,36 +111,38 @@ class PrometheusAfterMiddleware(_Middleware):
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self.is_async:
             return self.answer_async(request)
-        tally, start = self._begin(request)
+        tally = self._begin(request)
+        start = perf_counter()
         response: HttpResponseBase = self.get_response(request)
-        requests.record_answer(request, response, start, tally, self._label(request, response))
+        extra = self._label(request, response) if self.extra_labels else ()
+        requests.record_answer(request, response, start, tally, extra)
         return response
 
     async def answer_async(self, request: HttpRequest) -> HttpResponseBase:
         """Do the same for an async chain."""
-        tally, start = self._begin(request)
+        tally = self._begin(request)
+        start = perf_counter()
         try:
             response: HttpResponseBase = await self.get_response(request)
         except CancelledError:
             requests.record_cancellation(request)
             raise
-        requests.record_answer(request, response, start, tally, self._label(request, response))
+        extra = self._label(request, response) if self.extra_labels else ()
+        requests.record_answer(request, response, start, tally, extra)
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> None:
         """Count what a view raised; Django calls this before it makes a response of it."""
         requests.record_exception(request, exception)
 
-    def _begin(self, request: HttpRequest) -> tuple[Tally, float]:
-        request.__dict__[COUNTED] = True
+    def _begin(self, request: HttpRequest) -> Tally:
+        setattr(request, COUNTED, True)
         tally = Tally()
         current_tally.set(tally)
-        return tally, perf_counter()
+        return tally
 
     def _label(self, request: HttpRequest, response: HttpResponseBase) -> tuple[str, ...]:
         names = self.extra_labels
-        if not names:
-            return ()
         try:
             values = tuple(map(str, self.label(request, response)))
             if len(values) == len(names):

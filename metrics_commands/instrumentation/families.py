@@ -112,18 +112,23 @@ class Gauge(Counter):
 
 
 class Cells(NamedTuple):
-    """Where a histogram's numbers stand: one for each bucket, and the sum."""
+    """Where a histogram's numbers stand: one for each bucket, the sum, and the bucket of zero."""
 
     numbers: Any
     bounds: tuple[float, ...]
     buckets: tuple[int, ...]
     sum: int
+    zero: int
 
     def observe(self, value: float) -> None:
         """Count a value, under the store's lock."""
-        view = self.numbers.view
-        view[self.buckets[bisect_left(self.bounds, value)]] += 1.0
-        view[self.sum] += value
+        numbers, bounds, buckets, total, zero = self
+        if value:
+            view = numbers.view
+            view[buckets[bisect_left(bounds, value)]] += 1.0
+            view[total] += value
+        else:
+            numbers.view[zero] += 1.0
 
 
 class Histogram(Family):
@@ -156,7 +161,9 @@ class Histogram(Family):
         keys = [self._key(f"{self.name}_bucket", labels | {"le": text}) for text in self._texts]
         slots = store.add(self.kind, [self._key(f"{self.name}_sum", labels), *keys])
         positions = [slot.position for slot in slots]
-        return Cells(slots[0].numbers, self.bounds, tuple(positions[1:]), positions[0])
+        total, *buckets = positions
+        zero = buckets[bisect_left(self.bounds, 0.0)]
+        return Cells(slots[0].numbers, self.bounds, tuple(buckets), total, zero)
 
     def _show(self, family: Metric, labels: dict[str, str], cell: Cells) -> None:
         view = cell.numbers.view

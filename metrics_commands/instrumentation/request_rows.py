@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 from .families import Cells
-from .request_families import request_families
+from .request_families import RequestFamilies, request_families
 from .store import Slot, Store
 
 MOST_ROWS = 20_000
+EXCLUDED = object()
 
 
 class Kind(NamedTuple):
@@ -19,16 +21,20 @@ class Kind(NamedTuple):
 
     view: str
     method: str
-    secure: bool
+    transport: str
     found: bool
-    status: int
+    ajax: bool
+    status: str
     charset: str
+    templated: bool
+    streaming: bool
     extra: tuple[str, ...]
 
 
 class Row(NamedTuple):
     """Where the numbers of one Kind stand; ``counts`` are those that go up by one."""
 
+    kind: Kind
     counts: tuple[tuple[Any, tuple[int, ...]], ...]
     latency: Cells
     request_bytes: Cells
@@ -81,37 +87,46 @@ def find_departure(store: Store) -> Departure:
     return found
 
 
-def make_row(store: Store, kind: Kind) -> Row:
-    """Return the numbers of a kind of requests that is met for the first time."""
+def make_row(store: Store, key: Hashable, kind: Kind | None) -> Any:
+    """Return the numbers of a kind of requests, EXCLUDED for None, and keep them under a key."""
+    with store.lock:
+        row = EXCLUDED if kind is None else _make_row(kind)
+        if len(store.rows) < MOST_ROWS:
+            store.rows[key] = row
+    return row
+
+
+def _make_row(kind: Kind) -> Row:
     families = request_families()
     view, method = kind.view, kind.method
-    transport = "https" if kind.secure else "http"
-    # In digits, also where Python 3.10 would print HTTPStatus by name.
-    status = str(int(kind.status))
-    with store.lock:
-        slots = [
-            families.by_method.cell(method),
-            families.by_transport.cell(transport),
-            families.by_status.cell(status),
-            families.by_status_view.cell(status, view, method, *kind.extra),
-        ]
-        if kind.found:
-            slots.append(families.by_view.cell(view, transport, method, *kind.extra))
-        if kind.charset:
-            slots.append(families.by_charset.cell(str(kind.charset)))
-        row = Row(
-            group(slots),
-            families.latency.cell(view, method, *kind.extra),
-            families.request_bytes.cell(),
-            families.response_bytes.cell(),
-            families.view_request_bytes.cell(view, method),
-            families.view_response_bytes.cell(view, method),
-            families.view_queries.cell(view, method),
-            families.view_database_seconds.cell(view, method),
-        )
-        if len(store.rows) < MOST_ROWS:
-            store.rows[kind] = row
-    return row
+    return Row(
+        kind,
+        group(list_slots(families, kind)),
+        families.latency.cell(view, method, *kind.extra),
+        families.request_bytes.cell(),
+        families.response_bytes.cell(),
+        families.view_request_bytes.cell(view, method),
+        families.view_response_bytes.cell(view, method),
+        families.view_queries.cell(view, method),
+        families.view_database_seconds.cell(view, method),
+    )
+
+
+def list_slots(families: RequestFamilies, kind: Kind) -> list[Slot]:
+    """Return the counters that such a request moves by one."""
+    slots: list[Slot] = [
+        families.by_method.cell(kind.method),
+        families.by_transport.cell(kind.transport),
+        families.by_status.cell(kind.status),
+        families.by_status_view.cell(kind.status, kind.view, kind.method, *kind.extra),
+    ]
+    if kind.found:
+        slots.append(families.by_view.cell(kind.view, kind.transport, kind.method, *kind.extra))
+    if kind.charset:
+        slots.append(families.by_charset.cell(kind.charset))
+    if kind.ajax:
+        slots.append(families.ajax.cell())
+    return slots
 
 
 def group(slots: list[Slot]) -> tuple[tuple[Any, tuple[int, ...]], ...]:

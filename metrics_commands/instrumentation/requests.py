@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Hashable
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache
 from time import perf_counter
 from typing import Any
 
 from django.core.signals import got_request_exception
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from .. import worker_settings
 from .guard import report_loss
 from .request_families import request_families
-from .request_rows import Kind, Row, find_arrival, find_departure, make_row
+from .request_rows import EXCLUDED, Kind, Row, find_arrival, find_departure, make_row
 from .store import current_store
 from .streams import watch_stream
 from .tally import Tally
@@ -82,39 +81,58 @@ def record_answer(
     """Count what is known when there is a response, by view, method, status and more."""
     try:
         seconds = perf_counter() - start
-        view = view_of(request)
-        if is_excluded(view):
-            return
-        method = method_of(request)
-        kind = (
-            view,
-            method,
-            request.is_secure(),
-            request.resolver_match is not None,
+        match = request.resolver_match
+        method = request.method
+        key = (
+            match and match.view_name,
+            method if method in METHODS else INVALID_METHOD,
+            request.scheme,
             response.status_code,
-            charset_of(response),
+            content_type_of(response),
+            response.__class__,
+            request.META.get("HTTP_X_REQUESTED_WITH") == "XMLHttpRequest",
             extra,
         )
         store = current_store()
-        row: Row = store.rows.get(kind) or make_row(store, Kind(*kind))
-        streaming = response.streaming
+        row = store.rows.get(key)
+        if row is None:
+            row = make_row(store, key, describe(request, response, extra))
+        if row is EXCLUDED:
+            return
         length = content_length_of(request)
-        size = None if streaming else len(response.content)  # type: ignore[attr-defined]
+        size = None if row.kind.streaming else len(response.content)  # type: ignore[attr-defined]
         with store.lock:
             _store(row, seconds, length, size, tally)
-        if streaming:
-            request_families().streaming.inc()
-            watch_stream(response, view, method, start)
-        if is_templated(response.__class__):  # type: ignore[arg-type]
-            request_families().by_template.inc(template_of(response))
-        if request.META.get("HTTP_X_REQUESTED_WITH") == "XMLHttpRequest":
-            request_families().ajax.inc()
+        if row.kind.streaming or row.kind.templated:
+            _record_special(row.kind, response, start)
     except Exception:
         report_loss("responses")
 
 
+def describe(
+    request: HttpRequest, response: HttpResponseBase, extra: tuple[str, ...]
+) -> Kind | None:
+    """Return what a response is counted as; None where its view is excluded."""
+    view = view_of(request)
+    if is_excluded(view):
+        return None
+    return Kind(
+        view=view,
+        method=method_of(request),
+        transport="https" if request.is_secure() else "http",
+        found=request.resolver_match is not None,
+        ajax=request.META.get("HTTP_X_REQUESTED_WITH") == "XMLHttpRequest",
+        # In digits, also where Python 3.10 would print HTTPStatus by name.
+        status=str(int(response.status_code)),
+        charset=str(response.charset or ""),
+        templated=hasattr(response, "render") and hasattr(response, "template_name"),
+        streaming=bool(response.streaming),
+        extra=extra,
+    )
+
+
 def _store(row: Row, seconds: float, length: int, size: int | None, tally: Tally) -> None:
-    counts, latency, request_bytes, response_bytes, bytes_in, bytes_out, queries, database = row
+    _, counts, latency, request_bytes, response_bytes, bytes_in, bytes_out, queries, database = row
     for numbers, positions in counts:
         view = numbers.view
         for position in positions:
@@ -122,13 +140,22 @@ def _store(row: Row, seconds: float, length: int, size: int | None, tally: Tally
     latency.observe(seconds)
     request_bytes.observe(length)
     if length:
-        bytes_in.numbers.view[bytes_in.position] += length
+        bytes_in.add(length)
     if size is not None:
         response_bytes.observe(size)
-        bytes_out.numbers.view[bytes_out.position] += size
+        bytes_out.add(size)
     queries.observe(tally.queries)
     if tally.queries:
-        database.numbers.view[database.position] += tally.seconds
+        database.add(tally.seconds)
+
+
+def _record_special(kind: Kind, response: HttpResponseBase, start: float) -> None:
+    """Count what few responses are."""
+    if kind.streaming:
+        request_families().streaming.inc()
+        watch_stream(response, kind.view, kind.method, start)
+    if kind.templated:
+        request_families().by_template.inc(template_of(response))
 
 
 def record_cancellation(request: HttpRequest) -> None:
@@ -186,27 +213,13 @@ def is_excluded(view: str) -> bool:
     return any(fnmatchcase(view, pattern) for pattern in patterns)
 
 
-def charset_of(response: HttpResponseBase) -> str:
-    """Return what ``response.charset`` is, which searches the header anew each time."""
-    own = response.__dict__.get("_charset")
-    return own if own is not None else find_charset(response.headers.get("Content-Type"))
-
-
-@lru_cache(1000)
-def find_charset(content_type: str | None) -> str:
-    """Return the charset of a Content-Type header, as Django finds it."""
-    response = HttpResponse()
-    if content_type is None:
-        del response.headers["Content-Type"]
-    else:
-        response.headers["Content-Type"] = content_type
-    return str(response.charset)
-
-
-@lru_cache(1000)
-def is_templated(kind: Hashable) -> bool:
-    """Tell whether responses of a class name their template."""
-    return hasattr(kind, "render") and hasattr(kind, "resolve_template")
+def content_type_of(response: HttpResponseBase) -> tuple[str | None, str | None]:
+    """Return what ``response.charset`` depends on; that property searches anew each time."""
+    try:
+        header = response.headers["Content-Type"]
+    except KeyError:
+        header = None
+    return header, getattr(response, "_charset", None)
 
 
 def template_of(response: Any) -> str:

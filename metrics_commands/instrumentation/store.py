@@ -21,6 +21,10 @@ class Slot(NamedTuple):
     numbers: Numbers
     position: int
 
+    def add(self, amount: float) -> None:
+        """Add to the number, under the store's lock."""
+        self.numbers.view[self.position] += amount
+
 
 class Store:
     """The numbers of one process. A fork has another one, with none of its parent's.

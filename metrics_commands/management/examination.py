@@ -81,11 +81,11 @@ def examine(options: Options) -> Answer:
         findings += find_clashes([own], surroundings.neighbours)
     else:
         findings = [each for each in findings if each.id not in ABOUT_NUMBERS]
-    for each in launches:
-        findings += judge_numbers(each.wish.ports, each.wish.move)
-        findings += judge_ephemeral(each.wish.ports, each.wish.move)
+    for launch in launches:
+        findings += judge_numbers(launch.wish.ports, launch.wish.move)
+        findings += judge_ephemeral(launch.wish.ports, launch.wish.move)
     findings += examine_target_file(config)
-    seen = [look(each) for each in launches]
+    seen = [look(launch) for launch in launches]
     findings += [finding for each in seen for finding in each.findings]
     return conclude(seen, tidy(findings), surroundings.neighbours)
 

@@ -32,7 +32,7 @@ HOSTS = ["0.0.0.0", "127.0.0.1", "127.0.0.2", "::", "::1", "::ffff:127.0.0.1"]
 
 def find(text: str, *ports: int) -> Span:
     """Return where a port, or a range of them, is written last in a line."""
-    written = f"{min(ports)}-{max(ports)}" if len(ports) > 1 else f"{ports[0]}"
+    written = f"{ports[0]}-{ports[-1]}" if len(ports) > 1 else f"{ports[0]}"
     start = text.rfind(written)
     return (start, start + len(written)) if start >= 0 else None
 
@@ -137,7 +137,8 @@ def test_a_rewritten_line_is_for_other_ports(ports: range, form: str) -> None:
     else:
         chosen = chosen[::-1] if form == "reversed" else chosen
         text = f"PORTS = {list(chosen)!r}"
-    (change,) = wish(chosen, text, stop=stop).move()
+    span = find(text, chosen[0], chosen[-1]) if form == "option" else None
+    (change,) = wish(chosen, text, stop=stop, span=span).move()
     assert change.place == HERE
     if form == "option":
         found = re.search(r"(\d+)-(\d+)$", change.write)

@@ -87,11 +87,11 @@ def _place(each: Started, position: Position | None, command: Command) -> Starte
     if position:
         node = command.scalars[position.index][0]
         written = command.texts[position.index][position.start : position.end]
-        place, text, span = node.find_part(written, position.count)
+        place, text, span = node.find_part(written, position.count, each.starter.service)
         return replace(each, place=place, text=text, span=span)
     if isinstance(each, ExporterLine):
         for node, _ in command.scalars:
             if "runmetrics" in node.written:
-                place, text, _ = node.find_part("runmetrics", 0)
+                place, text, _ = node.find_part("runmetrics", 0, each.starter.service)
                 return replace(each, place=place, text=text)
     return each

@@ -112,10 +112,11 @@ class Node:
         line = self.source.lines[self.line - 1]
         return column - len(line) + len(line.lstrip())
 
-    def find_part(self, written: str, count: int) -> tuple[Place, str, Span]:
+    def find_part(self, written: str, count: int, label: str) -> tuple[Place, str, Span]:
         """Return place, line and span of one of the equal parts of a scalar in the file.
 
-        Where the file writes the scalar otherwise than it reads, that is its own first line.
+        ``label`` is the name of the service. Where the file writes the scalar otherwise than it
+        reads, that is its own first line.
         """
         lines = self.source.lines[self.line - 1 : self.end_line]
         self.source.budget.spend(len(lines))
@@ -131,8 +132,9 @@ class Node:
         number, match = found[count]
         line = self.source.lines[number - 1]
         margin = len(line) - len(line.lstrip())
-        text, span = show(line.strip(), (match.start() - margin, match.end() - margin))
-        return Place(self.source.file, number), text, span
+        span = match.start() - margin, match.end() - margin
+        text, shown = show(line.strip(), span, label)
+        return Place(self.source.file, number), text, shown
 
     def read(self) -> str:
         """Return a scalar's text, its variables replaced; '' for anything else."""

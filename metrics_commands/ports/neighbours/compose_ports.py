@@ -72,7 +72,7 @@ class Entry:
     def _show(self, line: str, port: str) -> tuple[str, Span]:
         start = max(0, self.node.find_column(self.node.column))
         found = self._find(port).search(line, start) or self._find(port).search(line)
-        return show(line, found.span() if found else None)
+        return show(line, found.span() if found else None, self.service)
 
     def _find(self, port: str) -> re.Pattern[str]:
         return re.compile(rf"(?<![\w.]){re.escape(port)}(?![\w.\]])")

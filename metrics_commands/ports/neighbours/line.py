@@ -29,7 +29,7 @@ KEYS = {
 MARKS = {"=", "+=", "+", "-", "--", "PORT", "$PORT"}
 KNOWN = SUBCOMMANDS | STARTERS | CONFIGURATION | MARKS | {f"{key}:" for key in KEYS}
 PROGRAMS = SERVERS | DJANGO_SCRIPTS
-OPTIONS = ADDRESS_OPTIONS | {"--insecure-bind", "PORT"}
+OPTIONS = ADDRESS_OPTIONS | {"--insecure-bind", "PORT", "host_ip:", "published:", "target:"}
 
 WORD = re.compile(r"[^\s'\"\[\](){},;&|<>`]+")
 OWN_VARIABLE = re.compile(r"PROMETHEUS_METRICS_EXPORT_(?:ADDRESS|PORT|PORT_RANGE)")
@@ -38,7 +38,7 @@ ADDRESS = r"(?:localhost|\*|0|[0-9]{1,3}(?:\.[0-9]{1,3}){3}|::1?)"
 HARMLESS = re.compile(rf"{ADDRESS}?:?|(?:{ADDRESS}?:)?{NUMBERS}")
 BEFORE = re.compile(
     r"(?<![\w.])(?:tcp://)?(?:(?:localhost|\*|0|[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
-    r"|\[[0-9A-Fa-f:.]*\])?:)?(?:\$\{[A-Z_]{0,30}PORT:?[-=])?$"
+    r"|\[[0-9A-Fa-f:.]*\])?:)?(?:\$\{[A-Z][A-Z0-9_]{0,30}:?[-=])?$"
 )
 AFTER = re.compile(rf"\}}?(?::{NUMBERS}(?![\w.]))?(?:/tcp)?")
 

@@ -135,7 +135,8 @@ NO_STARTERS = {
     "apk", "apt", "apt-get", "awk", "brew", "cat", "cd", "chmod", "chown", "command", "conda", "cp",
     "curl", "django", "docker", "echo", "git", "grep", "kill", "killall", "ls", "mkdir", "mv",
     "npm", "pgrep", "pip", "pip3", "pipx", "pkill", "poetry", "printf", "ps", "rm", "sed",
-    "service", "supervisorctl", "systemctl", "test", "touch", "type", "uv", "which", "yarn", "[", "[[",
+    "service", "supervisorctl", "systemctl", "test", "touch", "type", "uv", "which",
+    "yarn", "[", "[[",
 }  # fmt: skip
 ALIASES = {
     "gunicorn.app.wsgiapp": "gunicorn",

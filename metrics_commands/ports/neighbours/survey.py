@@ -32,14 +32,7 @@ def survey(folder: Path, environment: Mapping[str, str]) -> Survey:
     if not has_servers:
         whole.add(read_environment(environment, folder))
     places = {
-        (
-            each.place,
-            each.what if each.span else "",
-            each.host,
-            each.port,
-            each.network,
-            each.span,
-        ): each
+        (each.place, each.host, each.port, each.network, each.span): each
         for each in whole.neighbours
     }
     whole.neighbours = list(places.values())

@@ -30,7 +30,7 @@ PORT = ("the environment variable PORT", "environment variable PORT", "PORT=7000
         (
             {"PORT": "7000"},
             "\nbind = 'localhost:' + os.environ['PORT']",
-            [("gunicorn", "gunicorn.conf.py:2", "bind = 'localhost:' + os.environ['PORT']",
+            [("gunicorn", "gunicorn.conf.py:2", "bind = '…' + os.environ['PORT']",
               "localhost", 7000)],
         ),
         ({"GUNICORN_CMD_ARGS": "-b 'unclosed"}, "", []),

@@ -96,12 +96,8 @@ def test_what_only_running_could_tell_is_unknown(tmp_path: Path, source: str) ->
          ["a:1", "b:2", "c:3"]),
         ("if a():\n    p = 1\nelse:\n    p = 2\nbind = f'a:{p}'", None),
         ("if a():\n    bind = choose()\nelse:\n    bind = 'b:2'", ["b:2"]),
-        ("import os\nif os.environ.get('PORT'):\n    bind = 'a:1'\nelse:\n    bind = 'b:2'", ["a:1"]),
+        ("if environ.get('PORT'):\n    bind = 'a:1'\nelse:\n    bind = 'b:2'", ["a:1"]),
         ("if 0:\n    bind = 'a:1'\nelse:\n    bind = 'b:2'", ["b:2"]),
-        ("if a():\n    bind = 'a:1'\n" + "elif b():\n    bind = 'b:2'\n" * 150,
-         ["a:1", "b:2"]),
-        ("bind = 'a:1'\nbind = choose()", ["a:1"]),
-        ("for each in x():\n    pass\nelse:\n    bind = 'a:1'", ["a:1"]),
     ],
 )  # fmt: skip
 def test_the_last_assignment_that_can_be_told_counts(
@@ -109,6 +105,14 @@ def test_the_last_assignment_that_can_be_told_counts(
 ) -> None:
     """Of branches each counts where nothing tells which is taken; else the one that is."""
     assert read(tmp_path, source) == expected
+
+
+def test_many_branches_are_cut_short(tmp_path: Path) -> None:
+    """A file of thousands of branches is followed to a limit, and ends nothing."""
+    found = read(tmp_path, "if a():\n    bind = 'a:1'\n" + "elif b():\n    bind = 'b:2'\n" * 900)
+    assert found is not None
+    assert set(found) == {"a:1", "b:2"}
+    assert len(found) <= 100
 
 
 def test_each_bind_has_its_own_line(tmp_path: Path) -> None:
