@@ -18,10 +18,8 @@ from .instrumentation.guard import report_loss
 from .instrumentation.queue import record_queue, trusts_request_start
 from .instrumentation.request_families import extra_labels
 from .instrumentation.switch import switch_on
-from .instrumentation.tally import Tally, current_tally
 
 GetResponse = Callable[[HttpRequest], Any]
-COUNTED = "_metrics_counted"
 
 
 class _Middleware(ABC):
@@ -55,38 +53,41 @@ class PrometheusBeforeMiddleware(_Middleware):
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self.is_async:
             return self.answer_async(request)
-        start = self._begin(request)
+        tally = requests.find_tally(request)
+        requests.record_arrival(tally)
+        if self._trusts_start:
+            record_queue(request)
+        start = perf_counter()
         try:
             response: HttpResponseBase = self.get_response(request)
         except BaseException:
-            requests.record_departure(None)
+            requests.record_departure(tally, None)
             raise
-        self._end(request, response, start)
+        seconds = perf_counter() - start
+        if not tally.counted:
+            # Another middleware answered, and the inner one of ours never saw the request.
+            requests.record_answer(request, response, start, tally)
+        requests.record_departure(tally, seconds)
         return response
 
     async def answer_async(self, request: HttpRequest) -> HttpResponseBase:
         """Do the same for an async chain."""
-        start = self._begin(request)
+        tally = requests.find_tally(request)
+        requests.record_arrival(tally)
+        if self._trusts_start:
+            record_queue(request)
+        start = perf_counter()
         try:
             response: HttpResponseBase = await self.get_response(request)
         except BaseException:
-            requests.record_departure(None)
+            requests.record_departure(tally, None)
             raise
-        self._end(request, response, start)
-        return response
-
-    def _begin(self, request: HttpRequest) -> float:
-        requests.record_arrival()
-        if self._trusts_start:
-            record_queue(request)
-        return perf_counter()
-
-    def _end(self, request: HttpRequest, response: HttpResponseBase, start: float) -> None:
         seconds = perf_counter() - start
-        if not hasattr(request, COUNTED):
+        if not tally.counted:
             # Another middleware answered, and the inner one of ours never saw the request.
-            requests.record_answer(request, response, start, Tally())
-        requests.record_departure(seconds)
+            requests.record_answer(request, response, start, tally)
+        requests.record_departure(tally, seconds)
+        return response
 
 
 class PrometheusAfterMiddleware(_Middleware):
@@ -111,7 +112,8 @@ class PrometheusAfterMiddleware(_Middleware):
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self.is_async:
             return self.answer_async(request)
-        tally = self._begin(request)
+        tally = requests.find_tally(request)
+        tally.counted = True
         start = perf_counter()
         response: HttpResponseBase = self.get_response(request)
         extra = self._label(request, response) if self.extra_labels else ()
@@ -120,7 +122,8 @@ class PrometheusAfterMiddleware(_Middleware):
 
     async def answer_async(self, request: HttpRequest) -> HttpResponseBase:
         """Do the same for an async chain."""
-        tally = self._begin(request)
+        tally = requests.find_tally(request)
+        tally.counted = True
         start = perf_counter()
         try:
             response: HttpResponseBase = await self.get_response(request)
@@ -134,12 +137,6 @@ class PrometheusAfterMiddleware(_Middleware):
     def process_exception(self, request: HttpRequest, exception: Exception) -> None:
         """Count what a view raised; Django calls this before it makes a response of it."""
         requests.record_exception(request, exception)
-
-    def _begin(self, request: HttpRequest) -> Tally:
-        setattr(request, COUNTED, True)
-        tally = Tally()
-        current_tally.set(tally)
-        return tally
 
     def _label(self, request: HttpRequest, response: HttpResponseBase) -> tuple[str, ...]:
         names = self.extra_labels

@@ -124,7 +124,7 @@ class RequestFamilies:
         )
         self.view_queries = self._histogram(
             "view_database_queries",
-            "Database queries that a request made, by view.",
+            "Database queries of a request that made any, by view.",
             VIEW_METHOD,
             bounds=QUERY_BOUNDS,
         )

@@ -32,9 +32,14 @@ class Kind(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Where the numbers of one Kind stand; ``counts`` are those that go up by one."""
+    """Where the numbers of one Kind stand; ``counts`` are those that go up by one.
+
+    ``special`` tells that there is more to count than stands here.
+    """
 
     kind: Kind
+    streaming: bool
+    special: bool
     counts: tuple[tuple[Any, tuple[int, ...]], ...]
     latency: Cells
     request_bytes: Cells
@@ -61,29 +66,25 @@ class Departure(NamedTuple):
 
 
 def find_arrival(store: Store) -> Arrival:
-    """Return the numbers of arrivals."""
-    found: Arrival | None = store.rows.get(Arrival)
-    if found is None:
-        families = request_families()
-        for family in families.unlabelled:
-            # Their one series each is there from the first request on, at zero.
-            family.cell()
-        found = Arrival(families.requests_before.cell(), families.in_flight.cell())
-        store.rows[Arrival] = found
+    """Return the numbers of arrivals, and keep them."""
+    families = request_families()
+    for family in families.unlabelled:
+        # Their one series each is there from the first request on, at zero.
+        family.cell()
+    found = Arrival(families.requests_before.cell(), families.in_flight.cell())
+    store.rows[Arrival] = found
     return found
 
 
 def find_departure(store: Store) -> Departure:
-    """Return the numbers of departures."""
-    found: Departure | None = store.rows.get(Departure)
-    if found is None:
-        families = request_families()
-        found = Departure(
-            families.responses_before.cell(),
-            families.in_flight.cell(),
-            families.latency_before.cell(),
-        )
-        store.rows[Departure] = found
+    """Return the numbers of departures, and keep them."""
+    families = request_families()
+    found = Departure(
+        families.responses_before.cell(),
+        families.in_flight.cell(),
+        families.latency_before.cell(),
+    )
+    store.rows[Departure] = found
     return found
 
 
@@ -101,6 +102,8 @@ def _make_row(kind: Kind) -> Row:
     view, method = kind.view, kind.method
     return Row(
         kind,
+        kind.streaming,
+        kind.streaming or kind.templated,
         group(list_slots(families, kind)),
         families.latency.cell(view, method, *kind.extra),
         families.request_bytes.cell(),

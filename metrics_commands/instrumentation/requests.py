@@ -9,6 +9,7 @@ from functools import cache, lru_cache
 from time import perf_counter
 from typing import Any
 
+from django.conf import settings
 from django.core.signals import got_request_exception
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -16,10 +17,19 @@ from django.http.response import HttpResponseBase
 from .. import worker_settings
 from .guard import report_loss
 from .request_families import request_families
-from .request_rows import EXCLUDED, Kind, Row, find_arrival, find_departure, make_row
+from .request_rows import (
+    EXCLUDED,
+    Arrival,
+    Departure,
+    Kind,
+    Row,
+    find_arrival,
+    find_departure,
+    make_row,
+)
 from .store import current_store
 from .streams import watch_stream
-from .tally import Tally
+from .tally import Tally, current_tally
 
 METHODS = frozenset(
     ["GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "OPTIONS", "CONNECT", "PATCH"]
@@ -30,6 +40,7 @@ UNNAMED_TEMPLATE = "<unnamed template>"
 # A body is never larger, and no sender may decide a sum without limits.
 LARGEST_LENGTH = 2**40
 EXCEPTION_COUNTED = "_metrics_exception_counted"
+TALLY = "_metrics_tally"
 
 
 @cache
@@ -43,11 +54,22 @@ def can_count() -> bool:
     return True
 
 
-def record_arrival() -> None:
+def find_tally(request: HttpRequest) -> Tally:
+    """Return the tally of a request, for its middlewares and for the code that answers it."""
+    tally: Tally | None = getattr(request, TALLY, None)
+    if tally is not None:
+        return tally
+    tally = Tally(current_store())
+    setattr(request, TALLY, tally)
+    current_tally.set(tally)
+    return tally
+
+
+def record_arrival(tally: Tally) -> None:
     """Count a request at the outer middleware, so that it is seen also if it never ends."""
     try:
-        store = current_store()
-        (numbers, position), (gauges, flying) = find_arrival(store)
+        store = tally.store
+        (numbers, position), (gauges, flying) = store.rows.get(Arrival) or find_arrival(store)
         with store.lock:
             numbers.view[position] += 1.0
             gauges.view[flying] += 1.0
@@ -55,15 +77,14 @@ def record_arrival() -> None:
         report_loss("arrivals")
 
 
-def record_departure(seconds: float | None) -> None:
+def record_departure(tally: Tally, seconds: float | None) -> None:
     """Count a response at the outer middleware; None where there was none."""
     try:
-        store = current_store()
-        (numbers, position), (gauges, flying), latency = find_departure(store)
+        store = tally.store
+        row = store.rows.get(Departure) or find_departure(store)
+        (numbers, position), (gauges, flying), latency = row
         with store.lock:
-            # A fork has not seen the request arrive.
-            if gauges.view[flying] > 0.0:
-                gauges.view[flying] -= 1.0
+            gauges.view[flying] -= 1.0
             if seconds is not None:
                 numbers.view[position] += 1.0
                 latency.observe(seconds)
@@ -86,27 +107,48 @@ def record_answer(
         key = (
             match and match.view_name,
             method if method in METHODS else INVALID_METHOD,
-            request.scheme,
+            request.scheme if is_proxied() else request._get_scheme(),  # type: ignore[attr-defined]  # noqa: SLF001
             response.status_code,
             content_type_of(response),
             response.__class__,
             request.META.get("HTTP_X_REQUESTED_WITH") == "XMLHttpRequest",
             extra,
         )
-        store = current_store()
+        # Not asked for anew: that is a system call, and a request seldom forks.
+        store = tally.store
         row = store.rows.get(key)
         if row is None:
             row = make_row(store, key, describe(request, response, extra))
         if row is EXCLUDED:
             return
         length = content_length_of(request)
-        size = None if row.kind.streaming else len(response.content)  # type: ignore[attr-defined]
         with store.lock:
-            _store(row, seconds, length, size, tally)
-        if row.kind.streaming or row.kind.templated:
+            for numbers, positions in row.counts:
+                view = numbers.view
+                for position in positions:
+                    view[position] += 1.0
+            row.latency.observe(seconds)
+            row.request_bytes.observe(length)
+            if length or tally.queries:
+                _store_rest(row, length, tally)
+            if not row.streaming:
+                size = len(response.content)  # type: ignore[attr-defined]
+                row.response_bytes.observe(size)
+                numbers, position = row.view_response_bytes
+                numbers.view[position] += size
+        if row.special:
             _record_special(row.kind, response, start)
     except Exception:
         report_loss("responses")
+
+
+def _store_rest(row: Row, length: int, tally: Tally) -> None:
+    """Store what only requests with a body, or with queries, have."""
+    if length:
+        row.view_request_bytes.add(length)
+    if tally.queries:
+        row.queries.observe(tally.queries)
+        row.database_seconds.add(tally.seconds)
 
 
 def describe(
@@ -129,24 +171,6 @@ def describe(
         streaming=bool(response.streaming),
         extra=extra,
     )
-
-
-def _store(row: Row, seconds: float, length: int, size: int | None, tally: Tally) -> None:
-    _, counts, latency, request_bytes, response_bytes, bytes_in, bytes_out, queries, database = row
-    for numbers, positions in counts:
-        view = numbers.view
-        for position in positions:
-            view[position] += 1.0
-    latency.observe(seconds)
-    request_bytes.observe(length)
-    if length:
-        bytes_in.add(length)
-    if size is not None:
-        response_bytes.observe(size)
-        bytes_out.add(size)
-    queries.observe(tally.queries)
-    if tally.queries:
-        database.add(tally.seconds)
 
 
 def _record_special(kind: Kind, response: HttpResponseBase, start: float) -> None:
@@ -213,13 +237,19 @@ def is_excluded(view: str) -> bool:
     return any(fnmatchcase(view, pattern) for pattern in patterns)
 
 
-def content_type_of(response: HttpResponseBase) -> tuple[str | None, str | None]:
+@cache
+def is_proxied() -> bool:
+    """Tell whether a header decides the scheme; without, asking the request itself is faster."""
+    return settings.SECURE_PROXY_SSL_HEADER is not None
+
+
+def content_type_of(response: HttpResponseBase) -> tuple[Any, Any]:
     """Return what ``response.charset`` depends on; that property searches anew each time."""
     try:
-        header = response.headers["Content-Type"]
-    except KeyError:
-        header = None
-    return header, getattr(response, "_charset", None)
+        # What headers["Content-Type"] would look up, without its own two calls.
+        return response.headers._store.get("content-type"), response._charset  # type: ignore[attr-defined]  # noqa: SLF001
+    except AttributeError:
+        return response.charset, None
 
 
 def template_of(response: Any) -> str:

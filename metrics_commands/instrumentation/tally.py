@@ -1,18 +1,22 @@
-"""What one request did meanwhile, wherever its code runs: in its thread, task, or sync_to_async."""
+"""What is known of one request while it is answered, wherever its code runs."""
 
 from __future__ import annotations
 
 from contextvars import ContextVar
 
+from .store import Store
+
 
 class Tally:
-    """Database queries of one request, and the seconds they took."""
+    """One request: its process's numbers, whether it was counted, its queries and their seconds."""
 
-    __slots__ = ("queries", "seconds")
+    # Of the class until they change: most of the cost of an object is its __init__.
+    queries = 0
+    seconds = 0.0
+    counted = False
 
-    def __init__(self) -> None:
-        self.queries = 0
-        self.seconds = 0.0
+    def __init__(self, store: Store) -> None:
+        self.store = store
 
 
 # Contexts are copied to the threads and tasks that a request starts; the tally itself is shared.

@@ -24,6 +24,7 @@ from pytest_django import DjangoDbBlocker
 
 from metrics_commands.instrumentation import database, guard
 from metrics_commands.instrumentation.database import Batch, count_query, watch_databases
+from metrics_commands.instrumentation.store import current_store
 from metrics_commands.instrumentation.tally import Tally, current_tally
 
 # Family, type, and labels: what public dashboards of django-prometheus ask for.
@@ -376,7 +377,7 @@ def test_all_threads_count_together(name: str) -> None:
 
 def test_a_request_knows_its_queries(connection: BaseDatabaseWrapper) -> None:
     """Queries, failed ones too, are on the bill of the request; a batch is one of them."""
-    tally = Tally()
+    tally = Tally(current_store())
     token = current_tally.set(tally)
     try:
         execute(connection, "CREATE TABLE numbers (number INTEGER)")
@@ -393,7 +394,7 @@ def test_a_request_knows_its_queries(connection: BaseDatabaseWrapper) -> None:
 
 def test_a_request_knows_the_queries_of_its_threads(name: str) -> None:
     """Async code asks the database in a thread, and its request gets the bill all the same."""
-    tally = Tally()
+    tally = Tally(current_store())
 
     def ask() -> None:
         execute(connections[name], "SELECT 1")
