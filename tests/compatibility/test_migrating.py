@@ -60,7 +60,7 @@ def test_checks_name_each_place_and_the_line_to_write(copy: Copy) -> None:
     assert lines == {'settings.py: INSTALLED_APPS.remove("django_prometheus")', *LINES}
     project.set_apps("metrics_commands")
     ids, lines = check(project)
-    assert ids == ["W037", "W038", "W033", "W034", "W035"]
+    assert ids == ["W033", "W034", "W035", "W037", "W038"]
     assert lines == LINES
     come_over(project)
     assert check(project) == ([], set())

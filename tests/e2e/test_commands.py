@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import re
-import signal
 from pathlib import Path
 
 import psutil
@@ -120,7 +119,8 @@ def test_runserver_with_autoreload_binds_its_own_port_alone(
                 times = itertools.count(int(module.stat().st_mtime) + 1)
                 wait_until(lambda: touch_until_replaced(module, next(times), child))
                 wait_for_web(port)
-            server.stop(signal.SIGINT)
+            # Not SIGINT, which a shell's background jobs ignore.
+            server.stop()
     assert {address for _, address in list_binds(witnessed)} == {f"('127.0.0.1', {port})"}
 
 

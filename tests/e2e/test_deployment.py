@@ -12,7 +12,17 @@ import psutil
 import pytest
 
 from tests.e2e.traffic import assert_exact, send_mix, wait_for_web
-from tests.processes import BIN, Started, exporter, free_port, sample, scrape, started, wait_until
+from tests.processes import (
+    BIN,
+    Started,
+    clean_environment,
+    exporter,
+    free_port,
+    sample,
+    scrape,
+    started,
+    wait_until,
+)
 
 WORKERS = 4
 
@@ -52,10 +62,12 @@ def test_counts_of_four_workers_are_exact(environment: dict[str, str], arguments
         assert_exact(scrape(url), sent)
 
 
-def test_exporter_without_a_port_leaves_the_web_process_up(environment: dict[str, str]) -> None:
+def test_exporter_without_a_port_leaves_the_web_process_up(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
     """Under a Procfile runner an exporter that finds no port keeps trying, and the shop lives."""
     taken = free_port()
-    with exporter(environment, "--port", str(taken)) as (first, _):
+    with exporter(clean_environment(tmp_path / "other"), "--port", str(taken)) as (first, _):
         crowded = environment | {"PROMETHEUS_METRICS_EXPORT_PORT": str(taken)}
         port = free_port()
         with started([BIN / "honcho", "start"], crowded | {"PORT": str(port)}) as honcho:
