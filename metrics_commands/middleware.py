@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,9 @@ from .instrumentation.queue import record_queue, trusts_request_start
 from .instrumentation.request_families import extra_labels
 from .instrumentation.switch import switch_on
 
+logger = logging.getLogger("metrics_commands")
+
+RESERVED_LABELS = {"le", "method", "pid", "status", "transport", "view"}
 GetResponse = Callable[[HttpRequest], Any]
 
 
@@ -101,7 +105,10 @@ class PrometheusAfterMiddleware(_Middleware):
 
     def __init__(self, get_response: GetResponse) -> None:
         # The last of MIDDLEWARE is made first, before the families are declared.
-        extra_labels[:] = extra_labels or self.extra_labels
+        if RESERVED_LABELS.isdisjoint(self.extra_labels):
+            extra_labels[:] = extra_labels or self.extra_labels
+        else:
+            logger.warning("Labels %s are not added: some are taken.", self.extra_labels)
         super().__init__(get_response)
         requests.watch_unhandled_exceptions()
 

@@ -19,7 +19,7 @@ from metrics_commands.middleware import PrometheusAfterMiddleware, PrometheusBef
 
 from .instrumentation import urls
 from .instrumentation.counts import at_after, at_before, count, exception, visit, visit_async
-from .processes import Samples, clean_environment, parse_samples, run, sample
+from .processes import Samples, clean_environment, parse_samples, run, run_manage, sample
 
 BOTH = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 BEFORE, AFTER, HERE = urls.BEFORE, urls.AFTER, urls.HERE
@@ -298,3 +298,61 @@ def test_a_subclass_adds_labels_to_the_families_by_view(wrong: bool, tmp_path: P
     name = "django_http_requests_total_by_view_transport_method_total"
     assert sample(samples, name, transport="http", **by_view) == 3
     assert log.count("A number was lost while counting labels") == wrong
+
+
+def test_a_response_of_another_middleware_counts_also_with_labels(tmp_path: Path) -> None:
+    """Where a label cannot be asked for, its value is empty, and nothing is lost."""
+    options: dict[str, object] = {"MIDDLEWARE": [BEFORE, f"{HERE}.closed", f"{HERE}.Labelled"]}
+    script = SITE.replace(
+        'assert Client().get("/plain").content == b"plain"', 'Client().get("/plain")'
+    )
+    script = script.format(before=BEFORE, after=AFTER, urls=HERE, options=options, others=())
+    result = run([sys.executable, "-W", "error", "-c", script], clean_environment(tmp_path))
+    assert result.returncode == 0, result.stderr
+    labels = {"status": "503", "view": UNNAMED, "method": "GET", "tenant": ""}
+    name = "django_http_responses_total_by_status_view_method_total"
+    assert sample(parse_samples(result.stdout), name, **labels) == 3
+    assert "was lost" not in result.stderr
+
+
+@BOTH
+def test_a_request_can_still_be_copied(asynchronous: bool, settings: LazySettings) -> None:
+    """A middleware that copies or pickles requests works as it did without us."""
+    settings.MIDDLEWARE = [BEFORE, f"{HERE}.copies", AFTER]
+    expected = at_before() | at_after("plain")
+    assert count(lambda: visit("/plain", asynchronous=asynchronous)) == expected
+
+
+FORKING = """
+import os
+import django
+from django.conf import settings
+from metrics_commands.directory import use_metrics_directory
+use_metrics_directory({directory!r})
+settings.configure(
+    ALLOWED_HOSTS=["*"], INSTALLED_APPS=["metrics_commands"], MIDDLEWARE=[{before!r}, {after!r}],
+    ROOT_URLCONF={urls!r}, SECRET_KEY="unsigned",
+)
+django.setup()
+from django.test import Client
+parent = os.getpid()
+for _ in range(5):
+    Client().get("/forks")
+    if os.getpid() != parent:
+        os._exit(0)
+for _ in range(5):
+    assert os.wait()[1] == 0
+"""
+
+
+def test_a_view_that_forks_is_counted_once(tmp_path: Path) -> None:
+    """A child that returns through the middleware neither counts again nor hangs."""
+    directory = str(tmp_path / "metrics")
+    script = FORKING.format(directory=directory, before=BEFORE, after=AFTER, urls=HERE)
+    result = run([sys.executable, "-c", script], clean_environment(tmp_path))
+    assert result.returncode == 0, result.stderr
+    assert "was lost" not in result.stderr
+    page = run_manage(clean_environment(tmp_path), "runmetrics", "--once").stdout
+    samples = parse_samples(page)
+    assert sample(samples, "django_http_responses_before_middlewares_total") == 5
+    assert sample(samples, "django_http_responses_total_by_status_total", status="200") == 5

@@ -16,6 +16,7 @@ from .. import conf
 from .registry import Surroundings, register
 
 INTERVAL_SECONDS = 30.0
+PATIENCE_SECONDS = 0.5
 NO_DATABASE = "django.db.backends.dummy"
 
 
@@ -77,6 +78,7 @@ class Watch:
 
         The next look begins when it is due; one that goes on for longer is a problem.
         """
+        started = False
         with self._lock:
             waited = time.monotonic() - self._began
             if self._thread is None or waited >= self._interval:
@@ -86,6 +88,11 @@ class Watch:
                 self._thread = threading.Thread(target=self._run, name=name, daemon=True)
                 self._began = time.monotonic()
                 self._thread.start()
+                started = True
+        if started:
+            # Mostly it is done by then, and `--once` has no second scrape.
+            self._thread.join(PATIENCE_SECONDS)
+        with self._lock:
             return self._found, self._problem
 
     def _run(self) -> None:

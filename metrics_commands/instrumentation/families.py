@@ -23,6 +23,7 @@ from .store import Slot, Store, current_store
 logger = logging.getLogger("metrics_commands")
 
 OTHER = "<other>"
+MOST_REFUSED = 10_000
 DROPPED = "django_exporter_label_sets_dropped"
 FAMILIES: list[Family] = []
 
@@ -47,16 +48,25 @@ class Family:
 
     def _add(self, store: Store, values: tuple[str, ...]) -> Any:
         with store.lock:
-            if values and store.sizes[self] >= most_label_sets() and OTHER not in values:
-                self._note_dropped()
+            if self._is_full(store, values):
+                self._note_refusal(store, values)
                 return self.cell(*(OTHER for _ in values))
             if (self, values) not in store.cells:
                 store.cells[self, values] = self._make(store, values)
                 store.sizes[self] += 1
             return store.cells[self, values]
 
-    def _note_dropped(self) -> None:
-        LABEL_SETS_DROPPED.inc(self.name)
+    def _is_full(self, store: Store, values: tuple[str, ...]) -> bool:
+        if not values or OTHER in values or self is LABEL_SETS_DROPPED:
+            return False
+        return store.sizes[self] >= most_label_sets()
+
+    def _note_refusal(self, store: Store, values: tuple[str, ...]) -> None:
+        """Count a set of label values that is refused, once while it is remembered."""
+        if (self, values) not in store.refused:
+            if len(store.refused) < MOST_REFUSED:
+                store.refused.add((self, values))
+            LABEL_SETS_DROPPED.inc(self.name)
 
     def _make(self, store: Store, values: tuple[str, ...]) -> Any:
         raise NotImplementedError
@@ -175,7 +185,7 @@ class Histogram(Family):
 
 
 LABEL_SETS_DROPPED = Counter(
-    DROPPED, "Label values that were counted as <other>, since their family was full.", ["family"]
+    DROPPED, "Sets of label values that count as <other>, since their family was full.", ["family"]
 )
 
 

@@ -11,18 +11,17 @@ from typing import Any
 
 from django.conf import settings
 from django.core.signals import got_request_exception
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from .. import worker_settings
 from .guard import report_loss
-from .request_families import request_families
+from .request_families import extra_labels, request_families
 from .request_rows import (
     EXCLUDED,
     Arrival,
     Departure,
     Kind,
-    Row,
     find_arrival,
     find_departure,
     make_row,
@@ -59,7 +58,7 @@ def find_tally(request: HttpRequest) -> Tally:
     tally: Tally | None = getattr(request, TALLY, None)
     if tally is not None:
         return tally
-    tally = Tally(current_store())
+    tally = Tally(current_store(), current_tally.get())
     setattr(request, TALLY, tally)
     current_tally.set(tally)
     return tally
@@ -68,6 +67,7 @@ def find_tally(request: HttpRequest) -> Tally:
 def record_arrival(tally: Tally) -> None:
     """Count a request at the outer middleware, so that it is seen also if it never ends."""
     try:
+        tally.awaited = True
         store = tally.store
         (numbers, position), (gauges, flying) = store.rows.get(Arrival) or find_arrival(store)
         with store.lock:
@@ -80,14 +80,19 @@ def record_arrival(tally: Tally) -> None:
 def record_departure(tally: Tally, seconds: float | None) -> None:
     """Count a response at the outer middleware; None where there was none."""
     try:
+        current_tally.set(tally.previous)
         store = tally.store
-        row = store.rows.get(Departure) or find_departure(store)
-        (numbers, position), (gauges, flying), latency = row
+        if store.foreign:
+            return
+        departure = store.rows.get(Departure) or find_departure(store)
+        (numbers, position), (gauges, flying), latency = departure
         with store.lock:
             gauges.view[flying] -= 1.0
             if seconds is not None:
                 numbers.view[position] += 1.0
                 latency.observe(seconds)
+            if tally.queries:
+                _store_queries(tally)
     except Exception:
         report_loss("departures")
 
@@ -109,19 +114,23 @@ def record_answer(
             method if method in METHODS else INVALID_METHOD,
             request.scheme if is_proxied() else request._get_scheme(),  # type: ignore[attr-defined]  # noqa: SLF001
             response.status_code,
-            content_type_of(response),
+            charset_of(response),
             response.__class__,
             request.META.get("HTTP_X_REQUESTED_WITH") == "XMLHttpRequest",
             extra,
         )
         # Not asked for anew: that is a system call, and a request seldom forks.
         store = tally.store
+        if store.foreign:
+            return
         row = store.rows.get(key)
         if row is None:
             row = make_row(store, key, describe(request, response, extra))
         if row is EXCLUDED:
             return
         length = content_length_of(request)
+        # What a response does to know its content must not happen under the lock.
+        size = 0 if row.streaming else len(response.content)  # type: ignore[attr-defined]
         with store.lock:
             for numbers, positions in row.counts:
                 view = numbers.view
@@ -129,26 +138,28 @@ def record_answer(
                     view[position] += 1.0
             row.latency.observe(seconds)
             row.request_bytes.observe(length)
-            if length or tally.queries:
-                _store_rest(row, length, tally)
+            if length:
+                row.view_request_bytes.add(length)
             if not row.streaming:
-                size = len(response.content)  # type: ignore[attr-defined]
                 row.response_bytes.observe(size)
                 numbers, position = row.view_response_bytes
                 numbers.view[position] += size
+            tally.row = row
+            if not tally.awaited:
+                _store_queries(tally)
+        if not tally.awaited:
+            current_tally.set(tally.previous)
         if row.special:
             _record_special(row.kind, response, start)
     except Exception:
         report_loss("responses")
 
 
-def _store_rest(row: Row, length: int, tally: Tally) -> None:
-    """Store what only requests with a body, or with queries, have."""
-    if length:
-        row.view_request_bytes.add(length)
-    if tally.queries:
-        row.queries.observe(tally.queries)
-        row.database_seconds.add(tally.seconds)
+def _store_queries(tally: Tally) -> None:
+    """Store what a request asked of databases, where its answer was counted."""
+    if tally.queries and tally.row is not None:
+        tally.row.queries.observe(tally.queries)
+        tally.row.database_seconds.add(tally.seconds)
 
 
 def describe(
@@ -166,10 +177,11 @@ def describe(
         ajax=request.META.get("HTTP_X_REQUESTED_WITH") == "XMLHttpRequest",
         # In digits, also where Python 3.10 would print HTTPStatus by name.
         status=str(int(response.status_code)),
-        charset=str(response.charset or ""),
+        charset=charset_of(response),
         templated=hasattr(response, "render") and hasattr(response, "template_name"),
         streaming=bool(response.streaming),
-        extra=extra,
+        # Another middleware's response has none, and there may be several of our own.
+        extra=(*extra, *("" for _ in extra_labels))[: len(extra_labels)],
     )
 
 
@@ -243,13 +255,24 @@ def is_proxied() -> bool:
     return settings.SECURE_PROXY_SSL_HEADER is not None
 
 
-def content_type_of(response: HttpResponseBase) -> tuple[Any, Any]:
-    """Return what ``response.charset`` depends on; that property searches anew each time."""
+def charset_of(response: HttpResponseBase) -> str:
+    """Return what ``response.charset`` is, which searches the header anew each time."""
     try:
         # What headers["Content-Type"] would look up, without its own two calls.
-        return response.headers._store.get("content-type"), response._charset  # type: ignore[attr-defined]  # noqa: SLF001
+        return find_charset(response.headers._store.get("content-type"), response._charset)  # type: ignore[attr-defined]  # noqa: SLF001
     except AttributeError:
-        return response.charset, None
+        return str(response.charset)
+
+
+@lru_cache(1000)
+def find_charset(header: tuple[str, str] | None, charset: str | None) -> str:
+    """Return the charset as Django finds it, of the header and of what was set."""
+    response = HttpResponse(charset=charset)
+    if header is None:
+        del response.headers["Content-Type"]
+    else:
+        response.headers["Content-Type"] = header[1]
+    return str(response.charset or "")
 
 
 def template_of(response: Any) -> str:

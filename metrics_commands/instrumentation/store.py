@@ -30,12 +30,16 @@ class Store:
     """The numbers of one process. A fork has another one, with none of its parent's.
 
     ``cells`` has what each family made for each set of label values, ``rows`` what callers made
-    of several cells. The lock is reentrant: a signal handler or a destructor that counts while
-    the lock is held loses at most one count, and never hangs.
+    of several cells; ``refused`` are label values for which a family had no room. The lock is
+    reentrant: a signal handler or a destructor that counts while the lock is held loses at most
+    one count, and never hangs.
     """
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
+        # Set in a fork: a request that its parent began must not be counted in both.
+        self.foreign = False
+        self.refused: set[tuple[Hashable, tuple[str, ...]]] = set()
         self.lock = threading.RLock()
         self.cells: dict[tuple[Hashable, tuple[str, ...]], Any] = {}
         self.rows: dict[Hashable, Any] = {}
@@ -78,6 +82,15 @@ def current_store() -> Store:
     """Return the store of this process; after a fork, a new one."""
     store = _current
     return store if store.pid == getpid() else _renew()
+
+
+def _disown() -> None:
+    for store in _by_pid.values():
+        store.foreign = True
+
+
+# What forks without this, as uWSGI does, is noticed by its pid, at the next request.
+os.register_at_fork(after_in_child=_disown)
 
 
 def _renew() -> Store:

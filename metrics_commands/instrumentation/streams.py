@@ -48,18 +48,18 @@ def watch_stream(response: HttpResponseBase, view: str, method: str, start: floa
     """Record a stream when it is closed; ``start`` is when its request came."""
     try:
         stream = Stream(view, method, start)
-        follow(stream, response)
+        follow(stream, response, sends_content=method != "HEAD")
         # What Django closes with the response, and after all other middleware has wrapped it.
         vars(response)["_resource_closers"].append(stream.end)
     except Exception:
         report_loss("streams")
 
 
-def follow(stream: Stream, response: Any) -> None:
+def follow(stream: Stream, response: Any, *, sends_content: bool) -> None:
     """Count a stream's bytes; a file is left alone, since a server may send it by itself."""
     if isinstance(response, FileResponse):
         length = response.headers.get("Content-Length", "")
-        stream.bytes = int(length) if length.isdecimal() else 0
+        stream.bytes = int(length) if length.isdecimal() and sends_content else 0
     elif response.is_async:
         response.streaming_content = stream.count_async(response.streaming_content)
     else:

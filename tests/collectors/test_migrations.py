@@ -106,12 +106,11 @@ def test_a_database_is_counted_as_the_migrate_command_sees_it(add_database: AddD
         migrate("main")
 
 
-def test_a_scrape_does_not_wait_and_nothing_is_asked_before(add_database: AddDatabase) -> None:
-    """The first scrape has no numbers; until it, no database is opened."""
+def test_nothing_is_asked_before_the_first_scrape(add_database: AddDatabase) -> None:
+    """Making the collector opens no database; the first scrape does."""
     path = add_database("main")
     collector = MigrationsCollector(Surroundings())
     assert not path.exists()
-    assert read(list(collector.collect())) == {}
     assert show_settled(collector)
 
 

@@ -377,7 +377,7 @@ def test_all_threads_count_together(name: str) -> None:
 
 def test_a_request_knows_its_queries(connection: BaseDatabaseWrapper) -> None:
     """Queries, failed ones too, are on the bill of the request; a batch is one of them."""
-    tally = Tally(current_store())
+    tally = Tally(current_store(), None)
     token = current_tally.set(tally)
     try:
         execute(connection, "CREATE TABLE numbers (number INTEGER)")
@@ -394,7 +394,7 @@ def test_a_request_knows_its_queries(connection: BaseDatabaseWrapper) -> None:
 
 def test_a_request_knows_the_queries_of_its_threads(name: str) -> None:
     """Async code asks the database in a thread, and its request gets the bill all the same."""
-    tally = Tally(current_store())
+    tally = Tally(current_store(), None)
 
     def ask() -> None:
         execute(connections[name], "SELECT 1")

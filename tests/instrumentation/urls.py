@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import io
+import os
+import pickle
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
@@ -136,6 +139,23 @@ async def endless(request: HttpRequest) -> HttpResponse:
     raise AssertionError("unreachable")
 
 
+def copies(get_response: GetResponse) -> GetResponse:
+    """Make a middleware that keeps copies of requests."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        copy.deepcopy(vars(request)["_metrics_tally"])
+        pickle.dumps(vars(request)["_metrics_tally"])
+        return get_response(request)
+
+    return answer
+
+
+def forks(request: HttpRequest) -> HttpResponse:
+    """Answer in a child as well."""
+    os.fork()
+    return HttpResponse(b"forked")
+
+
 class RecordingBefore(PrometheusBeforeMiddleware):
     """The outer one, telling the threads in which it begins and ends."""
 
@@ -235,7 +255,7 @@ class Excuses:
 NAMED = (
     plain, protected, away, latin, created, stream, download, template, templates,
     inline_template, broken_template, broken, missing, forbidden, early_header, async_plain,
-    async_broken, endless,
+    async_broken, endless, forks,
 )  # fmt: skip
 urlpatterns = [
     path("unnamed", plain),
