@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextvars import ContextVar
 from time import perf_counter
 from typing import Any
@@ -15,7 +14,14 @@ Keywords = dict[str, Any]
 
 
 class Missing:
-    """What ``get`` is told to return for no value; a class, since a copy of it is itself."""
+    """The type of what ``get`` is told to return for no value."""
+
+    def __reduce__(self) -> str:
+        # A backend may copy or pickle it: by its name it is itself again.
+        return "MISSING"
+
+
+MISSING = Missing()
 
 
 class Call:
@@ -39,11 +45,16 @@ current_call: ContextVar[Call | None] = ContextVar("metrics_commands_cache_call"
 
 
 class Operation:
-    """One operation of one cache, whose result says nothing: it was done, or it failed."""
+    """One operation of one cache, whose result says nothing: it was done, or it failed.
 
-    def __init__(self, alias: str, backend: str, name: str) -> None:
+    ``known`` is whether a method with known parameters does it; any other one is called with the
+    very arguments of the caller.
+    """
+
+    def __init__(self, alias: str, backend: str, name: str, *, known: bool) -> None:
         self.alias = alias
         self.name = name
+        self.known = known
         self.hit, self.miss, self.ok, self.refused, self.failed = (
             CacheKind(alias, backend, name, result) for result in (HIT, MISS, OK, REFUSED, FAIL)
         )
@@ -104,28 +115,39 @@ class Change(Operation):
 
 
 class Get(Operation):
-    """``get``: any value is a hit, None included; the caller's default comes back for a miss."""
+    """``get``: any value is a hit, None included; the caller's default comes back for a miss.
+
+    Of a method that is not known, None and the caller's default are misses.
+    """
 
     def prepare(self, arguments: Arguments, keywords: Keywords) -> tuple[Arguments, Keywords, Call]:
+        default = arguments[1] if len(arguments) > 1 else keywords.get("default")
+        call = Call(self.alias, default)
+        if not self.known:
+            return arguments, keywords, call
         if len(arguments) > 1:
-            key, default, *rest = arguments
-            return (key, Missing, *rest), keywords, Call(self.alias, default)
-        call = Call(self.alias, keywords.get("default"))
-        keywords["default"] = Missing
-        return arguments, keywords, call
+            return (arguments[0], MISSING, *arguments[2:]), keywords, call
+        return arguments, keywords | {"default": MISSING}, call
 
     def end(self, call: Call, result: Any, seconds: float) -> Any:
-        if result is Missing:
+        if result is MISSING:
             record_operation(self.miss, seconds)
             return call.note
-        record_operation(self.hit, seconds)
+        missed = not self.known and (result is None or result is call.note)
+        record_operation(self.miss if missed else self.hit, seconds)
         return result
 
 
 class GetMany(Operation):
-    """``get_many``: a hit or a miss for each key asked for; its calls are those of its time."""
+    """``get_many``: a hit or a miss for each key asked for; its calls are those of its time.
+
+    Of an iterator of keys that a method used up which is not known, only the hits are.
+    """
 
     def prepare(self, arguments: Arguments, keywords: Keywords) -> tuple[Arguments, Keywords, Call]:
+        if not self.known:
+            keys = arguments[0] if arguments else keywords.get("keys")
+            return arguments, keywords, Call(self.alias, None if is_iterator(keys) else keys)
         if arguments:
             keys = keep(arguments[0])
             return (keys, *arguments[1:]), keywords, Call(self.alias, keys)
@@ -134,10 +156,14 @@ class GetMany(Operation):
         return arguments, keywords, Call(self.alias, keywords.get("keys", ()))
 
     def end(self, call: Call, result: Any, seconds: float) -> Any:
+        if not isinstance(result, dict):
+            record_operation(self.ok, seconds)
+            return result
         try:
-            hits = sum(map(result.__contains__, call.note))
+            keys = result if call.note is None else call.note
+            hits = sum(map(result.__contains__, keys))
             record_operation(self.hit, seconds, hits)
-            record_operation(self.miss, None, len(call.note) - hits)
+            record_operation(self.miss, None, len(keys) - hits)
         except Exception:
             report_loss("results of get_many")
         return result
@@ -145,14 +171,24 @@ class GetMany(Operation):
 
 def keep(keys: Any) -> Any:
     """Return keys that can be gone through twice, as an iterator cannot."""
-    return list(keys) if hasattr(keys, "__next__") else keys
+    return list(keys) if is_iterator(keys) else keys
+
+
+def is_iterator(keys: Any) -> bool:
+    """Tell whether going through keys uses them up."""
+    return hasattr(type(keys), "__next__")
 
 
 class GetOrSet(Operation):
-    """``get_or_set``: one lookup, whatever it consists of; the default's own work is not in it."""
+    """``get_or_set``: one lookup, whatever it consists of; the default's own work is not in it.
+
+    Of a method that is not known, it is.
+    """
 
     def prepare(self, arguments: Arguments, keywords: Keywords) -> tuple[Arguments, Keywords, Call]:
         call = Call(self.alias)
+        if not self.known:
+            return arguments, keywords, call
         if len(arguments) > 1:
             key, default, *rest = arguments
             arguments = (key, compute_outside(call, default), *rest)
@@ -196,7 +232,7 @@ def compute_outside(call: Call, default: Any) -> Any:
     return compute
 
 
-OPERATIONS: dict[str, Callable[[str, str, str], Operation]] = {
+OPERATIONS: dict[str, type[Operation]] = {
     "get": Get,
     "get_many": GetMany,
     "get_or_set": GetOrSet,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache, partial, wraps
-from inspect import ismethod, isroutine
+from inspect import getattr_static, isfunction
 from time import perf_counter
-from types import new_class
+from types import FunctionType, MethodType, new_class
 from typing import Any
 
 from django.core.cache import BaseCache, caches
 
 from .cache_families import cache_families, record_operation
-from .cache_operations import OPERATIONS, Call, Missing, Operation, current_call
+from .cache_operations import MISSING, OPERATIONS, Call, Operation, current_call
 from .guard import report_loss
 
 Method = Callable[..., Any]
@@ -29,6 +29,9 @@ BACKENDS = {
     "django_redis.cache.RedisCache": "redis",
 }
 PEER = "django_prometheus."
+
+# Where the methods are whose parameters and results are known.
+KNOWN = ("django.core.cache.backends.", "django_redis.")
 
 _watched: dict[tuple[type, str], type] = {}
 
@@ -93,16 +96,49 @@ def name_backend(backend: type[BaseCache]) -> str:
     return backend.__name__.lower().removesuffix("cache") or "cache"
 
 
-def watch_methods(backend: type[BaseCache], alias: str) -> Iterator[tuple[str, Method]]:
+def watch_methods(backend: type[BaseCache], alias: str) -> Iterator[tuple[str, Any]]:
     """Yield the operations that a backend has, sync and async, by name."""
     label = name_backend(backend)
     for name, kind in OPERATIONS.items():
-        operation = kind(alias, label, name)
-        watch = watch_get if name == "get" else watch_sync
+        known = is_known(backend, name)
+        watch = watch_get if name == "get" and known else watch_sync
         for attribute, watch_one in ((name, watch), (f"a{name}", watch_async)):
-            method = getattr(backend, attribute, None)
-            if isroutine(method) and not ismethod(method):
-                yield attribute, watch_one(method, operation)
+            # Another callable, such as a static method, is not called with the cache first.
+            if isfunction(getattr_static(backend, attribute, None)):
+                method = getattr(backend, attribute)
+                # Django's async methods call the sync ones: both must be known.
+                sure = known and is_known(backend, attribute)
+                watched = watch_one(method, kind(alias, label, name, known=sure))
+                inherited = method is getattr(BaseCache, attribute, None)
+                yield attribute, Inherited(alias, method, watched) if inherited else watched
+
+
+class Inherited:
+    """A method of Django's base class: to the cache's own methods it is that very one.
+
+    By that Django's async methods tell whether a backend has a method of its own (from 6.1 on).
+    """
+
+    def __init__(self, alias: str, method: Method, watched: Method) -> None:
+        self._alias = alias
+        self._method = method
+        self._watched = watched
+
+    def __get__(self, cache: BaseCache | None, kind: type | None = None) -> Method:
+        outer = current_call.get()
+        within = outer is not None and outer.alias == self._alias
+        method = self._method if within else self._watched
+        return method if cache is None else MethodType(method, cache)
+
+
+def is_known(backend: type, name: str) -> bool:
+    """Tell whether a method is Django's or django-redis's own, and not an application's."""
+    method = getattr_static(backend, name, None)
+    if type(method) is not FunctionType:
+        return False
+    # A decorated one has the name of the module that it is from, and runs in the decorator's.
+    modules = (method.__module__, method.__globals__.get("__name__"))
+    return all(str(module).startswith(KNOWN) for module in modules)
 
 
 def watch_sync(method: Method, operation: Operation) -> Method:
@@ -132,7 +168,7 @@ def watch_sync(method: Method, operation: Operation) -> Method:
 
 
 def watch_get(method: Method, operation: Operation) -> Method:
-    """Do the same for ``get`` in its plainest form, which is the most frequent call of all."""
+    """Do the same for a known ``get`` in its plainest form, the most frequent call of all."""
     perform = watch_sync(method, operation)
     alias, hit, miss = operation.alias, operation.hit, operation.miss
     call = Call(alias)
@@ -145,14 +181,14 @@ def watch_get(method: Method, operation: Operation) -> Method:
         current_call.set(call)
         start = perf_counter()
         try:
-            result = method(self, arguments[0], Missing)
+            result = method(self, arguments[0], MISSING)
         except Exception as error:
             operation.fail(call, error, perf_counter() - start)
             raise
         finally:
             current_call.set(None)
         seconds = perf_counter() - start
-        if result is Missing:
+        if result is MISSING:
             record_operation(miss, seconds)
             return None
         record_operation(hit, seconds)

@@ -26,7 +26,7 @@ from .request_rows import (
     find_departure,
     make_row,
 )
-from .store import current_store
+from .store import Store, current_store
 from .streams import watch_stream
 from .tally import Tally, current_tally
 
@@ -107,26 +107,10 @@ def record_answer(
     """Count what is known when there is a response, by view, method, status and more."""
     try:
         seconds = perf_counter() - start
-        match = request.resolver_match
-        method = request.method
-        key = (
-            match and match.view_name,
-            method if method in METHODS else INVALID_METHOD,
-            request.scheme if is_proxied() else request._get_scheme(),  # type: ignore[attr-defined]  # noqa: SLF001
-            response.status_code,
-            charset_of(response),
-            response.__class__,
-            request.META.get("HTTP_X_REQUESTED_WITH") == "XMLHttpRequest",
-            extra,
-        )
         # Not asked for anew: that is a system call, and a request seldom forks.
         store = tally.store
-        if store.foreign:
-            return
-        row = store.rows.get(key)
-        if row is None:
-            row = make_row(store, key, describe(request, response, extra))
-        if row is EXCLUDED:
+        row = None if store.foreign else _find_row(store, request, response, extra)
+        if row is None or row is EXCLUDED:
             return
         length = content_length_of(request)
         # What a response does to know its content must not happen under the lock.
@@ -153,6 +137,25 @@ def record_answer(
             _record_special(row.kind, response, start)
     except Exception:
         report_loss("responses")
+
+
+def _find_row(
+    store: Store, request: HttpRequest, response: HttpResponseBase, extra: tuple[str, ...]
+) -> Any:
+    """Return where an answer is counted; one lookup, where its like was met before."""
+    match = request.resolver_match
+    method = request.method
+    key = (
+        match and match.view_name,
+        method if method in METHODS else INVALID_METHOD,
+        request.scheme if is_proxied() else request._get_scheme(),  # type: ignore[attr-defined]  # noqa: SLF001
+        response.status_code,
+        charset_of(response),
+        response.__class__,
+        request.META.get("HTTP_X_REQUESTED_WITH") == "XMLHttpRequest",
+        extra,
+    )
+    return store.rows.get(key) or make_row(store, key, describe(request, response, extra))
 
 
 def _store_queries(tally: Tally) -> None:
