@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from functools import cache
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from prometheus_client import Metric
 from prometheus_client.metrics_core import GaugeMetricFamily
@@ -128,7 +129,8 @@ def count_migrations(alias: str) -> tuple[int, int]:
         # It asks the database, since what a squashed migration stands for depends on that.
         loader = Loader(connection)
     finally:
-        connection.close()
+        # Not connection.close(), which leaves a database in memory open, as tests have one.
+        BaseDatabaseWrapper.close(connection)
     return len(loader.applied_migrations), len(
         loader.graph.nodes.keys() - loader.applied_migrations
     )
