@@ -23,7 +23,6 @@ from .ports.wish import is_loopback
 from .setting import Options
 from .wishes import Locate, in_settings, make_wish
 
-TAG = "metrics"
 BEFORE = "metrics_commands.middleware.PrometheusBeforeMiddleware"
 AFTER = "metrics_commands.middleware.PrometheusAfterMiddleware"
 

@@ -27,8 +27,10 @@ class NumberFile(ValueFile):
     view: memoryview[float] = EMPTY
 
     def add(self, key: str) -> int:
-        """Return the position of a key's number; NOWHERE where the disk has no room for it."""
-        position = self._positions.get(key) or self._add(key)
+        """Return the position of a new key's number; NOWHERE where the disk has no room for it."""
+        position = self._add(key)
+        # Whoever adds keeps the positions, and a few thousand keys are megabytes.
+        self._positions.clear()
         if self._map is not None and not self.view:
             self._show()
         return position // 8
