@@ -6,7 +6,7 @@ In value files they look as prometheus_client's own do, so that any reader of th
 from __future__ import annotations
 
 import json
-import logging
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -20,15 +20,13 @@ from .. import conf, worker_settings
 from .guard import report_loss
 from .store import Slot, Store, current_store
 
-logger = logging.getLogger("metrics_commands")
-
 OTHER = "<other>"
 MOST_REFUSED = 10_000
 DROPPED = "django_exporter_label_sets_dropped"
 FAMILIES: list[Family] = []
 
 
-class Family:
+class Family(ABC):
     """A metric that this process counts; ``name`` without ``_total``, ``kind`` as files say it."""
 
     kind = ""
@@ -68,8 +66,9 @@ class Family:
                 store.refused.add((self, values))
             LABEL_SETS_DROPPED.inc(self.name)
 
+    @abstractmethod
     def _make(self, store: Store, values: tuple[str, ...]) -> Any:
-        raise NotImplementedError
+        """Return a new cell."""
 
     def _key(self, sample: str, labels: dict[str, str]) -> str:
         return json.dumps([self.name, sample, labels, self.documentation], sort_keys=True)
@@ -84,8 +83,9 @@ class Family:
             self._show(family, dict(zip(self.labels, values, strict=True)), cell)
         return family
 
+    @abstractmethod
     def _show(self, family: Metric, labels: dict[str, str], cell: Any) -> None:
-        raise NotImplementedError
+        """Add a cell's samples to a family."""
 
 
 class Counter(Family):

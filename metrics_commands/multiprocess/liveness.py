@@ -111,6 +111,11 @@ def judge_by_pid(worker: str) -> Verdict:
     return Verdict(State.DEAD if created > int(match["start"]) + 1 else State.LIVE)
 
 
+def process_of(worker: str) -> str:
+    """Return what the identities of one process have in common: each writer in it has its own."""
+    return worker.rpartition("-")[0] if OUR_IDENTITY.fullmatch(worker) else worker
+
+
 def find_file_system(directory: Path) -> str:
     """Return the type of the file system that a directory lies on; '' where that is unknown."""
     if not sys.platform.startswith("linux"):

@@ -19,7 +19,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from .archive import WORKER, Shape, find_shapes, read_generation
 from .fold import FOLDER, list_pending, locked
 from .folding import Folder
-from .liveness import find_file_system, foresee_unknown
+from .liveness import find_file_system, foresee_unknown, process_of
 from .source import KeyCache, SourceFile, name_parts
 from .table import Merged, Table, build_table
 
@@ -55,7 +55,8 @@ class DirectoryReader:
 
     def count_workers(self) -> int:
         """Return how many processes have left value files here, the dead included."""
-        return len({worker for _, _, worker in self._list_files()} - {WORKER})
+        workers = {worker for _, _, worker in self._list_files()} - {WORKER}
+        return len({process_of(each) for each in workers})
 
     def explain_unknown(self) -> Counter[str]:
         """Count the files that would never be folded, by why; no lease is taken."""

@@ -139,3 +139,13 @@ def test_new_numbers_are_in_the_next_scrape(tmp_path: Path) -> None:
         file.write_value(key_of(0), value, 0.0)
         assert read_counter(reader) == value
     file.close()
+
+
+def test_the_writers_of_one_process_are_one_worker(tmp_path: Path) -> None:
+    """A process writes through prometheus_client and by itself, and is counted once."""
+    same = "77-1000-4026531836-0123456789ab"
+    for worker in (f"{same}-aaaaaa", f"{same}-bbbbbb", "78-1000-4026531836-0123456789ab-cccccc"):
+        (tmp_path / f"counter_{worker}.db").touch()
+    for foreign in ("host-1", "host-2", "9"):
+        (tmp_path / f"counter_{foreign}.db").touch()
+    assert DirectoryReader(tmp_path).count_workers() == 5

@@ -6,11 +6,10 @@ import ast
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from .expression import Evaluator, Value
-from .file import UnreadableError, read_text
+from .file import UnreadableError
 
 LARGEST = 100_000
 MOST_BRANCHES = 100
@@ -29,13 +28,8 @@ class Bind(NamedTuple):
     text: str
 
 
-def read_binds(path: Path, environment: Mapping[str, str]) -> list[Bind] | None:
-    """Return what a file binds, [] where it sets no bind, None where that cannot be told."""
-    return parse_binds(read_text(path), environment)
-
-
 def parse_binds(source: str, environment: Mapping[str, str]) -> list[Bind] | None:
-    """Return what a file with this source binds.
+    """Return what a file with this source binds, [] for nothing, None where that cannot be told.
 
     Of several assignments the last that can be told counts; of branches between which nothing but
     running can choose, each.

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metrics_commands.ports.neighbours.file import UnreadableError
-from metrics_commands.ports.neighbours.gunicorn_conf import read_binds
+from metrics_commands.ports.neighbours.file import UnreadableError, read_text
+from metrics_commands.ports.neighbours.gunicorn_conf import parse_binds
 
 ENVIRONMENT = {"PORT": "8000", "HOST": "10.0.0.1"}
 
@@ -20,7 +20,7 @@ def read(folder: Path, source: str) -> list[str] | None:
     """Return the addresses that a file with this source binds."""
     path = folder / "gunicorn.conf.py"
     path.write_text(source)
-    binds = read_binds(path, ENVIRONMENT)
+    binds = parse_binds(read_text(path), ENVIRONMENT)
     return None if binds is None else [each.address for each in binds]
 
 
@@ -119,7 +119,7 @@ def test_each_bind_has_its_own_line(tmp_path: Path) -> None:
     """The line to change is known for each address of a list."""
     path = tmp_path / "gunicorn.conf.py"
     path.write_bytes(b"# \x0c first\r\nbind = [\r\n    'a:1',  # here\r\n    'b:2',\r\n]\r\n")
-    binds = read_binds(path, {})
+    binds = parse_binds(read_text(path), {})
     assert binds == [("a:1", 3, "'a:1',  # here"), ("b:2", 4, "'b:2',")]
 
 
@@ -172,7 +172,7 @@ def test_any_file_can_be_read(tmp_path_factory: pytest.TempPathFactory, content:
     path = tmp_path_factory.getbasetemp() / "any.conf.py"
     path.write_bytes(content)
     try:
-        binds = read_binds(path, ENVIRONMENT)
+        binds = parse_binds(read_text(path), ENVIRONMENT)
     except UnreadableError:
         return
     assert binds is None or all(each.line >= 1 for each in binds)
