@@ -173,3 +173,23 @@ def test_an_absent_header_is_no_wait(settings: LazySettings) -> None:
     assert queue.trusts_request_start()
     assert visit("/plain") == 200
     assert value("request_queue_seconds_count") == before
+
+
+def test_a_file_that_is_not_sent_has_no_bytes() -> None:
+    """HEAD of a download ends without its content, and counts as that."""
+    labels = {"view": "download", "method": "HEAD"}
+    before = value("view_streaming_bytes_total", **labels)
+    response: Any = Client().head("/download")
+    assert response.getvalue() in (b"", b"file")
+    assert value("view_streaming_duration_seconds_count", **labels) >= 1
+    assert value("view_streaming_bytes_total", **labels) == before
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_debug_changes_no_count(settings: LazySettings, debug: bool) -> None:
+    """A site in development counts as in production, failures included."""
+    settings.DEBUG = debug
+    labels = {"status": "500", "view": "broken", "method": "GET"}
+    before = value("responses_total_by_status_view_method_total", **labels)
+    assert visit("/broken") == 500
+    assert value("responses_total_by_status_view_method_total", **labels) == before + 1
