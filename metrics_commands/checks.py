@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.core import checks
 
-from . import conf
+from . import conf, exporter_settings
 from .coming_over import find_left_overs
 from .directory import ENVIRONMENT_VARIABLE, WHAT_TO_ADD, decision
 from .errors import ConfigurationError
@@ -57,7 +57,7 @@ def find_in_settings(options: Options | None, locate: Locate) -> Iterator[Findin
     wrong = conf.find_wrong_values(options)
     for error in wrong:
         yield describe_error(error)
-    ports = (conf.PORT.name, conf.PORT_RANGE.name)
+    ports = (exporter_settings.PORT.name, exporter_settings.PORT_RANGE.name)
     if all(getattr(settings, name, None) is not None for name in ports):
         yield Finding(
             make_id(2),
@@ -88,7 +88,12 @@ def find_about_reach(
             "warning",
             f"In this Kubernetes pod the exporter listens on {', '.join(addresses)} alone.",
             "Prometheus scrapes a pod by its own address, and finds nobody there.",
-            (Change(Place("environment of the container"), f"{conf.ADDRESS.name}=0.0.0.0"),),
+            (
+                Change(
+                    Place("environment of the container"),
+                    f"{exporter_settings.ADDRESS.name}=0.0.0.0",
+                ),
+            ),
         )
 
 
@@ -148,11 +153,11 @@ def find_about_directory() -> Iterator[Finding]:
 
 
 def _find_setting_problems() -> Iterator[Finding]:
-    name = conf.METRICS_DIRECTORY.name
+    name = exporter_settings.METRICS_DIRECTORY.name
     written = getattr(settings, name, None)
     in_force = os.environ.get(ENVIRONMENT_VARIABLE)
     try:
-        path = written and conf.METRICS_DIRECTORY.parse(written)
+        path = written and exporter_settings.METRICS_DIRECTORY.parse(written)
     except ValueError:
         return
     if path and not in_force:

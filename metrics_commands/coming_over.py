@@ -15,7 +15,7 @@ from django.apps import apps
 from django.conf import settings
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from . import conf
+from . import exporter_settings
 from .finding import Change, Finding, Place, make_id
 from .wishes import Locate
 
@@ -173,7 +173,7 @@ def find_models() -> Iterator[Finding]:
 
 def find_ports(locate: Locate) -> Iterator[Finding]:
     """Yield the settings by which the peer, while it is installed, takes the exporter's port."""
-    for setting in (conf.PORT, conf.PORT_RANGE):
+    for setting in (exporter_settings.PORT, exporter_settings.PORT_RANGE):
         if getattr(settings, setting.name, None):
             yield Finding(
                 make_id(36),

@@ -14,141 +14,47 @@ from typing import Any
 
 from . import parsers
 from .errors import ConfigurationError
-from .setting import SOURCES, Environment, Given, Options, Setting, Switch
-from .worker_settings import WORKER_SETTINGS
-
-ADDRESS: Setting[tuple[str, ...]] = Setting(
-    "PROMETHEUS_METRICS_EXPORT_ADDRESS",
-    parsers.parse_addresses,
-    ("127.0.0.1",),
-    "Address or host name to listen on; an empty one means all addresses, IPv4 and IPv6.",
-    option="--address",
-    metavar="HOST",
-    repeatable=True,
-)
-PORT = Setting(
-    "PROMETHEUS_METRICS_EXPORT_PORT",
-    parsers.parse_port,
-    8001,
-    "Port to listen on; 0 lets the kernel choose one.",
-    option="--port",
-    metavar="PORT",
-)
-PORT_RANGE: Setting[tuple[int, ...]] = Setting(
-    "PROMETHEUS_METRICS_EXPORT_PORT_RANGE",
-    parsers.parse_port_range,
-    (),
-    "Ports to try in order, both ends included; in settings.py also range() or a list.",
-    option="--port-range",
-    metavar="FIRST-LAST",
-)
-PORT_WAIT = Setting(
-    "PROMETHEUS_METRICS_PORT_WAIT",
-    parsers.parse_wait,
-    10.0,
-    "Seconds to wait for a taken port, or for the exporter before this one; or 'forever'.",
-    option="--port-wait",
-    metavar="SECONDS",
-)
-METRICS_DIRECTORY: Setting[Path | None] = Setting(
-    "PROMETHEUS_MULTIPROC_DIR",
-    parsers.parse_directory,
-    None,
-    "Directory that holds the workers' value files; use_metrics_directory() sets it for workers.",
-    option="--metrics-dir",
-    metavar="DIR",
-)
-SD_FILE: Setting[Path | None] = Setting(
-    "PROMETHEUS_METRICS_SD_FILE",
-    parsers.parse_sd_file,
-    None,
-    "File to write the target into, for Prometheus' file_sd_configs; its name ends in .json.",
-    option="--sd-file",
-    metavar="PATH",
-)
-ADVERTISE: Setting[tuple[str, int | None] | None] = Setting(
-    "PROMETHEUS_METRICS_ADVERTISE",
-    parsers.parse_advertise,
-    None,
-    "Address at which Prometheus reaches this exporter, where it is another than it listens on.",
-    option="--advertise",
-    metavar="HOST[:PORT]",
-)
-TELEMETRY_PATH = Setting(
-    "PROMETHEUS_METRICS_TELEMETRY_PATH",
-    parsers.parse_telemetry_path,
-    "/metrics",
-    "Path under which Prometheus finds the metrics.",
-    option="--telemetry-path",
-    metavar="PATH",
-)
-COLLECTORS: Setting[tuple[str, ...]] = Setting(
-    "PROMETHEUS_METRICS_COLLECTORS",
-    parsers.parse_names,
-    (),
-    "Collector to switch on.",
-    option="--collector",
-    metavar="NAME",
-    repeatable=True,
-)
-NO_COLLECTORS: Setting[tuple[str, ...]] = Setting(
-    "PROMETHEUS_METRICS_NO_COLLECTORS",
-    parsers.parse_names,
-    (),
-    "Collector to switch off.",
-    option="--no-collector",
-    metavar="NAME",
-    repeatable=True,
-)
-EXPORT_MIGRATIONS = Setting(
-    "PROMETHEUS_EXPORT_MIGRATIONS",
-    parsers.parse_switch,
-    True,
-    "Whether the exporter looks for unapplied migrations in every database.",
-    in_environment=False,
-)
-LOG_FORMAT = Setting(
-    "PROMETHEUS_METRICS_LOG_FORMAT",
-    parsers.parse_log_format,
-    "text",
-    "Format of the log: 'text', or 'json' for one object per line.",
-    option="--log-format",
-    metavar="FORMAT",
-)
-NAMESPACE = Setting(
-    "PROMETHEUS_METRIC_NAMESPACE",
-    parsers.parse_namespace,
-    "",
-    "Prefix of the django_… and system_usage metrics; the public dashboards expect none.",
-    in_environment=False,
-)
-SETTINGS: tuple[Setting[Any], ...] = (
+from .exporter_settings import (
+    ACCESS_LOG,
     ADDRESS,
+    ADVERTISE,
+    COLLECTORS,
+    EXPORTER_SETTINGS,
+    LOG_FORMAT,
+    MAX_REQUESTS,
+    METRICS_DIRECTORY,
+    NAMESPACE,
+    NO_COLLECTORS,
+    OPEN_HEALTH,
     PORT,
     PORT_RANGE,
     PORT_WAIT,
-    METRICS_DIRECTORY,
     SD_FILE,
-    ADVERTISE,
     TELEMETRY_PATH,
-    COLLECTORS,
-    NO_COLLECTORS,
-    EXPORT_MIGRATIONS,
-    LOG_FORMAT,
-    NAMESPACE,
-    *WORKER_SETTINGS,
+    WEB_CONFIG_FILE,
 )
+from .setting import SOURCES, Environment, Given, Options, Setting, Switch
+from .worker_settings import WORKER_SETTINGS
+
+SETTINGS: tuple[Setting[Any], ...] = (*EXPORTER_SETTINGS, *WORKER_SETTINGS)
 
 
 def add_options(parser: ArgumentParser) -> None:
     """Give a command the options of all settings, as plain strings: ``load_config`` checks them."""
     for setting in SETTINGS:
         if setting.option:
+            names = [setting.option, *([setting.alias] if setting.alias else [])]
+            text = setting.help.replace("%", "%%")
+            if setting.is_flag:
+                parser.add_argument(
+                    *names, dest=setting.dest, action="store_const", const="true", help=text
+                )
+                continue
             parser.add_argument(
-                setting.option,
+                *names,
                 dest=setting.dest,
                 metavar=setting.metavar,
-                help=setting.help.replace("%", "%%"),
+                help=text,
                 action="append" if setting.repeatable else "store",
             )
 
@@ -170,6 +76,10 @@ class Config:
     advertise: tuple[str, int | None] | None
     telemetry_path: str
     collectors: Mapping[str, Switch]
+    web_config_file: Path | None
+    max_requests: int
+    open_health: bool
+    access_log: bool
     log_format: str
     namespace: str
 
@@ -189,6 +99,10 @@ def load_config(options: Options | None = None) -> Config:
         advertise=ADVERTISE.resolve(options),
         telemetry_path=TELEMETRY_PATH.resolve(options),
         collectors=resolve_collectors(options),
+        web_config_file=WEB_CONFIG_FILE.resolve(options),
+        max_requests=MAX_REQUESTS.resolve(options),
+        open_health=OPEN_HEALTH.resolve(options),
+        access_log=ACCESS_LOG.resolve(options),
         log_format=LOG_FORMAT.resolve(options),
         namespace=NAMESPACE.resolve(options),
     )

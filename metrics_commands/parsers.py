@@ -179,6 +179,14 @@ def parse_count(value: object) -> int:
     return number
 
 
+def parse_limit(value: object) -> int:
+    """Accept a whole number from 0, which means no limit, to a million."""
+    number = _whole_number(value)
+    if number is None or not 0 <= number <= 1_000_000:
+        raise ValueError("a whole number from 0 (no limit) to 1000000")
+    return number
+
+
 def parse_switch(value: object) -> bool:
     """Accept True and False, and in the environment 1, true, yes, on and their opposites."""
     word = value.strip().lower() if isinstance(value, str) else value
@@ -222,6 +230,14 @@ def parse_buckets(value: object) -> tuple[float, ...]:
     if not ascending or not 0 <= bounds[0] < math.inf:
         raise ValueError(expected)
     return bounds if bounds[-1] == math.inf else (*bounds, math.inf)
+
+
+def parse_file(value: object) -> Path:
+    """Accept the path of a file, below the working directory if relative; nothing is looked up."""
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(path, str) or not path or not path.isprintable():
+        raise ValueError("the path of a file")
+    return Path(os.path.abspath(path))
 
 
 def parse_sd_file(value: object) -> Path:

@@ -38,7 +38,10 @@ class Switch:
 
 @dataclass(frozen=True)
 class Setting(Generic[T]):
-    """One thing a user may decide. ``parse`` raises ValueError saying what a value should be."""
+    """One thing a user may decide. ``parse`` raises ValueError saying what a value should be.
+
+    ``alias`` is what exporters of other languages call the option; a flag takes no value there.
+    """
 
     name: str
     parse: Callable[[object], T]
@@ -48,6 +51,8 @@ class Setting(Generic[T]):
     metavar: str = ""
     in_environment: bool = True
     repeatable: bool = False
+    alias: str = ""
+    is_flag: bool = False
 
     @property
     def dest(self) -> str:

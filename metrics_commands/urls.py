@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
+from django.utils.cache import patch_vary_headers
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 if TYPE_CHECKING:
     from .collectors.registry import CollectorSet
+    from .exposition.format import Format
 
 logger = logging.getLogger("metrics_commands")
 
@@ -29,25 +31,31 @@ _by_pid: dict[int, CollectorSet] = {}
 def show_metrics(request: HttpRequest) -> HttpResponse:
     """Answer with the metrics of all workers; of this one where there is no metrics directory."""
     try:
-        from .exposition import text
+        from .exposition.negotiation import choose_format
 
-        return HttpResponse(make_page(), content_type=text.CONTENT_TYPE)
+        form = choose_format(request.headers.get("Accept", ""))
+        response = HttpResponse(make_page(form), content_type=form.content_type)
+        patch_vary_headers(response, ["Accept"])
+        return response
     except Exception:
         logger.exception("The page of metrics cannot be made.")
         answer = "The page of metrics cannot be made; the log says why.\n"
         return HttpResponse(answer, status=500, content_type="text/plain; charset=utf-8")
 
 
-def make_page() -> bytes:
+def make_page(form: Format) -> bytes:
     """Return the page; only workers that are asked for it import what makes it."""
     from prometheus_client import REGISTRY
 
+    from .collectors.run import Run
     from .directory import own_directory
-    from .exposition import text
+    from .exposition.encoding import encode
 
     if own_directory() is None:
-        return text.encode(REGISTRY.collect())
-    return text.encode(find_collectors().gather())
+        run = Run()
+        run.fill(REGISTRY.collect())
+        return encode(run.families.values(), form)
+    return encode(find_collectors().gather().families, form)
 
 
 def find_collectors() -> CollectorSet:
@@ -59,14 +67,14 @@ def find_collectors() -> CollectorSet:
 
 def open_collectors() -> CollectorSet:
     """Make a reader of the value files, and what shows it and the application's collectors."""
-    from . import conf
+    from . import exporter_settings
     from .collectors.registry import Surroundings, make_collectors
     from .directory import own_directory
     from .multiprocess.reader import DirectoryReader
 
     directory = own_directory()
     reader = None if directory is None else DirectoryReader(directory)
-    surroundings = Surroundings(conf.NAMESPACE.resolve_or_default(), reader)
+    surroundings = Surroundings(exporter_settings.NAMESPACE.resolve_or_default(), reader)
     return make_collectors(("application", "value_files"), surroundings)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import conf
+from . import conf, exporter_settings
 from .finding import Place
 from .ports.neighbours.neighbour import ExporterLine
 from .ports.wish import Wish
@@ -24,7 +24,7 @@ def make_wish(options: Options | None, locate: Locate = in_settings) -> Wish:
     _, given = conf.choose_ports(options)
     place, text, port_option = _describe(given, locate)
     return Wish(
-        conf.ADDRESS.resolve(options),
+        exporter_settings.ADDRESS.resolve(options),
         conf.resolve_ports(options),
         place,
         text,
@@ -45,7 +45,7 @@ def make_wish_of_line(line: ExporterLine, locate: Locate = in_settings) -> Wish:
     else:
         place, text, port_option = _describe(given, locate, f"environment of {line.place}")
     return Wish(
-        conf.ADDRESS.resolve(options, environment),
+        exporter_settings.ADDRESS.resolve(options, environment),
         conf.resolve_ports(options, environment),
         place,
         text,
@@ -68,7 +68,7 @@ def _describe(
     given: Given | None, locate: Locate, environment: str = "environment"
 ) -> tuple[Place, str, str]:
     """Return where a port was written, the line there, and what to write where there is none."""
-    name = conf.PORT.name
+    name = exporter_settings.PORT.name
     if given is None:
         return in_settings(name), "", f"{name} = {{}}"
     written = given.label.rpartition(" ")[2]

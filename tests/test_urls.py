@@ -13,6 +13,9 @@ from django.conf import LazySettings
 from django.test import AsyncClient, Client
 from django.urls import reverse
 from prometheus_client import REGISTRY, Metric
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as openmetrics_string_to_metric_families,
+)
 from prometheus_client.parser import text_string_to_metric_families
 
 from metrics_commands import directory, urls
@@ -53,6 +56,21 @@ def test_the_page_has_the_usual_name_and_type(client: Client) -> None:
     assert "no-store" in answer.headers["Cache-Control"]
     names = {each.name for each in text_string_to_metric_families(answer.content.decode())}
     assert {"django_http_requests_before_middlewares", "django_model_inserts"} <= names
+
+
+def test_prometheus_has_openmetrics(client: Client) -> None:
+    """Who asks for a better format gets it, and a cache is told what decides on it."""
+    wanted = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,*/*;q=0.2"
+    client.get("/about/")
+    answer = client.get("/metrics", headers={"Accept": wanted})
+    content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    assert answer.headers["Content-Type"] == f"{content_type}; escaping=allow-utf-8"
+    assert "Accept" in answer.headers["Vary"]
+    page = answer.content.decode()
+    families = list(openmetrics_string_to_metric_families(page))  # type: ignore[no-untyped-call]
+    assert "django_model_inserts" in {each.name for each in families}
+    refused = client.get("/metrics", headers={"Accept": f"{wanted};q=2"})
+    assert refused.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
 
 
 def test_it_is_read_only(client: Client) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from prometheus_client import REGISTRY, Metric
 from prometheus_client.utils import floatToGoString
 
-from .. import conf, worker_settings
+from .. import exporter_settings, worker_settings
 from .guard import report_loss
 from .store import Slot, Store, current_store
 
@@ -198,7 +198,7 @@ def most_label_sets() -> int:
 @cache
 def prefix() -> str:
     """Return what the names of django-prometheus's families begin with."""
-    namespace = conf.NAMESPACE.resolve_or_default()
+    namespace = exporter_settings.NAMESPACE.resolve_or_default()
     return f"{namespace}_" if namespace else ""
 
 

@@ -4,41 +4,22 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, KeysView, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, KeysView, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, chain
+from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from prometheus_client import Metric
+from prometheus_client.openmetrics.exposition import DOTS, UNDERSCORES
 from prometheus_client.samples import Sample
 
+from .dialect import Dialect, make_dialect
 from .entries import Key
-from .lines import exposed_name, format_number, write_series
+from .family import Family, Numbers, arrange_rows, find_clashing
+from .lines import exposed_name, format_number, is_shown, write_name, write_series
 from .merging import ARCHIVE, Group, Row, Series, Shape, group_alike, make_group, series_of
 from .source import Layout, SourceFile
-
-Numbers = list[float | None]
-
-
-@dataclass
-class Family:
-    """One metric: ``series`` are its rows on the page, ``first`` to ``last`` those of its group."""
-
-    name: str
-    type: str
-    help: str
-    series: list[Series]
-    group: Group
-    first: int
-    last: int
-    arrange: Callable[[Numbers], Numbers]
-
-    @property
-    def header(self) -> str:
-        """Return the HELP and TYPE lines."""
-        name = exposed_name(self.name, self.type)
-        documentation = self.help.replace("\\", r"\\").replace("\n", r"\n")
-        return f"# HELP {name} {documentation}\n# TYPE {name} {self.type}\n"
 
 
 @dataclass
@@ -53,24 +34,47 @@ class Merged:
         """Return the names of the families."""
         return self.table.families.keys()
 
-    def render(self, skip: Collection[str] = ()) -> bytes:
-        """Return the families in the text format 0.0.4, all but those to skip."""
+    def render(
+        self,
+        skip: Collection[str] = (),
+        *,
+        openmetrics: bool = False,
+        escaping: str = UNDERSCORES,
+        names: Collection[str] = (),
+    ) -> bytes:
+        """Return the families as text, without those that would take one of the names to skip.
+
+        Where there are ``names``, of families or of samples, only these. There is no end mark.
+        """
+        dialect = self.table.speak(escaping, openmetrics=openmetrics)
         values: list[Any] = list(chain.from_iterable(self.numbers))
         whole = not self.table.may_lack_numbers or None not in values
-        if not whole or self.table.hidden or not self.names.isdisjoint(skip):
-            return "".join(self._render_slowly(skip)).encode()
-        parts = self.table.parts.copy()
+        partly = names or self.table.hidden or dialect.clashing
+        if partly or not whole or not dialect.names.isdisjoint(skip):
+            page = "".join(self._render_slowly(dialect, skip, names))
+            return f"{page[1:]}\n".encode() if page else b""
+        parts = dialect.parts.copy()
         parts[1::2] = map(repr, values) if _all_finite(values) else map(format_number, values)
         return "".join(parts).encode()
 
-    def _render_slowly(self, skip: Collection[str]) -> Iterator[str]:
+    def _render_slowly(
+        self, dialect: Dialect, skip: Collection[str], names: Collection[str]
+    ) -> Iterator[str]:
+        hidden, end = self.table.hidden, 0
         for family, numbers in zip(self.table.families.values(), self.numbers, strict=True):
-            if family.name in skip:
+            start, end = end, end + len(numbers)
+            taken = not family.list_names(openmetrics=dialect.openmetrics).isdisjoint(skip)
+            if taken or family.name in dialect.clashing:
                 continue
-            yield family.header
-            for series, number in zip(family.series, numbers, strict=True):
-                if number is not None and (family.name, series) not in self.table.hidden:
-                    yield f"{self.table.texts[series]}{format_number(number)}\n"
+            rows = list(zip(family.series, dialect.texts[start:end], numbers, strict=True))
+            if names and not family.is_named(names, dialect.escaping):
+                rows = [row for row in rows if is_shown(row[0][0], names, dialect.escaping)]
+            if rows:
+                yield family.write_header(dialect.escaping, openmetrics=dialect.openmetrics)
+            for series, text, number in rows:
+                if number is None or (hidden and (family.name, series) in hidden):
+                    continue
+                yield f"{text}{format_number(number)}"
 
     def families(self, units: Mapping[str, str]) -> Iterator[Metric]:
         """Yield the families; their units, which files do not carry, are given."""
@@ -88,18 +92,51 @@ class Merged:
 class Table:
     """The rows that a set of files has: rebuilt when entries come or go, else only refilled.
 
-    ``parts`` is the page with room for a number after each text; ``texts`` has each series as it
-    is written; ``hidden`` are series that would stand there twice, which Prometheus refuses.
-    ``conflicts`` are files of which something cannot be served, with the reason.
+    ``texts`` has each series as it is written, with underscores for what not every parser reads;
+    ``hidden`` are series that would stand there twice, which Prometheus refuses, and ``clashing``
+    families that OpenMetrics has no name for. ``conflicts`` are files of which something cannot
+    be served, with the reason.
     """
 
     groups: list[Group] = field(default_factory=list)
     families: dict[str, Family] = field(default_factory=dict)
     texts: dict[Series, str] = field(default_factory=dict)
-    parts: list[str] = field(default_factory=list)
     hidden: set[Row] = field(default_factory=set)
+    clashing: set[str] = field(default_factory=set)
     conflicts: dict[str, str] = field(default_factory=dict)
     layouts: dict[Shape, Layout] = field(default_factory=dict)
+    _written: dict[str, list[str]] = field(default_factory=dict)
+    _dialects: dict[tuple[str, bool], Dialect] = field(default_factory=dict)
+
+    @cached_property
+    def legal(self) -> bool:
+        """Tell whether any parser reads all names as they are."""
+        return all(family.legal for family in self.families.values())
+
+    def speak(self, escaping: str, *, openmetrics: bool) -> Dialect:
+        """Return how the page is written, which is made when it is first asked for."""
+        if self.legal and escaping != DOTS:
+            escaping = UNDERSCORES
+        known = self._dialects.get((escaping, openmetrics))
+        if known is None:
+            clashing = self.clashing if openmetrics else set()
+            texts = self._write(escaping)
+            families = self.families.values()
+            known = make_dialect(escaping, families, texts, clashing, openmetrics=openmetrics)
+            self._dialects[escaping, openmetrics] = known
+        return known
+
+    def _write(self, escaping: str) -> list[str]:
+        """Return the series as text, in their order; where nothing is escaped, it is shared."""
+        if escaping not in self._written:
+            texts: list[str] = []
+            for family in self.families.values():
+                if escaping == UNDERSCORES or (family.legal and escaping != DOTS):
+                    texts += map(self.texts.__getitem__, family.series)
+                else:
+                    texts += (write_series(series, escaping) for series in family.series)
+            self._written[escaping] = texts
+        return self._written[escaping]
 
     @property
     def may_lack_numbers(self) -> bool:
@@ -152,9 +189,10 @@ def build_table(sources: Sequence[SourceFile], texts: Mapping[Series, str]) -> T
         group.rows, group.columns = made.rows, made.columns
         table.groups.append(group)
     table.families = dict(sorted(table.families.items()))
+    table.clashing = find_clashing(table.families.values())
     write_texts(table, texts)
-    if table.hidden:
-        note_duplicates(table, sources)
+    if table.hidden or table.clashing:
+        note_left_out(table, sources)
     return table
 
 
@@ -174,7 +212,7 @@ def choose_kinds(sources: Iterable[SourceFile], conflicts: dict[str, str]) -> di
     for name, counted in sorted(votes.items()):
         kind = min(counted, key=lambda each: (-counted[each], each))
         # A counter `a` and a gauge `a_total` would be one name on the page.
-        shown = exposed_name(name, kind.split("_")[0])
+        shown = write_name(exposed_name(name, kind.split("_")[0]))
         if owners.setdefault(shown, name) == name:
             chosen[name] = kind
     for source in sources:
@@ -207,74 +245,27 @@ def find_series(
     return found
 
 
-def arrange_rows(
-    kind: str, name: str, found: Mapping[Series, Key]
-) -> tuple[list[Series], list[Series], Callable[[Numbers], Numbers]]:
-    """Return a family's rows, its series on the page, and how the numbers become those."""
-    if kind != "histogram":
-        rows = sorted(found)
-        return rows, rows, _as_they_are
-    buckets: dict[tuple[tuple[str, str], ...], list[tuple[float, Series]]] = {}
-    others: dict[tuple[tuple[str, str], ...], list[Series]] = {}
-    for series, key in found.items():
-        if key.bound is None:
-            others.setdefault(key.labels, []).append(series)
-        else:
-            labels = tuple(item for item in key.labels if item[0] != "le")
-            buckets.setdefault(labels, []).append((key.bound, series))
-    rows, shown = [], []
-    spans: list[tuple[int, int]] = []
-    for labels in sorted({*buckets, *others}):
-        bounds = [series for _, series in sorted(buckets.get(labels, ()))]
-        count: Series = (f"{name}_count", labels)
-        rest = sorted(series for series in others.get(labels, ()) if not bounds or series != count)
-        rows += [*bounds, *rest]
-        shown += [*bounds, *([count] if bounds else []), *rest]
-        spans.append((len(bounds), len(rest)))
-    return rows, shown, lambda numbers: accumulate_buckets(numbers, spans)
-
-
-def _as_they_are(numbers: Numbers) -> Numbers:
-    return numbers
-
-
-def accumulate_buckets(numbers: Numbers, spans: Iterable[tuple[int, int]]) -> Numbers:
-    """Turn counts between bounds into counts up to each bound, and add how many there are."""
-    arranged: Numbers = []
-    start = 0
-    for bounds, rest in spans:
-        if bounds:
-            arranged += accumulate(numbers[start : start + bounds])
-            arranged.append(arranged[-1])
-        arranged += numbers[start + bounds : start + bounds + rest]
-        start += bounds + rest
-    return arranged
-
-
 def write_texts(table: Table, known: Mapping[Series, str]) -> None:
-    """Write all that the page has beside numbers."""
-    parts: list[str] = []
+    """Write all series, and find those that are written alike."""
     there: set[str] = set()
     for family in table.families.values():
-        text = family.header
         for series in family.series:
             written = known.get(series) or write_series(series)
             table.texts[series] = written
             if written in there:
                 table.hidden.add((family.name, series))
             there.add(written)
-            parts += [f"\n{text}{written}" if parts else f"{text}{written}", ""]
-            text = ""
-    table.parts = [*parts, "\n"] if parts else []
 
 
-def note_duplicates(table: Table, sources: Iterable[SourceFile]) -> None:
-    """Note the files that have a hidden series."""
+def note_left_out(table: Table, sources: Iterable[SourceFile]) -> None:
+    """Note the files that have a hidden series, or a family that clashes."""
     for source in sources:
-        keys = (key for key in source.layout.keys if key)
+        keys = [key for key in source.layout.keys if key]
         rows = ((key.metric, series_of(key, source.kind, source.worker)) for key in keys)
         if not table.hidden.isdisjoint(rows):
             table.conflicts.setdefault(source.path, "duplicate")
+        elif not table.clashing.isdisjoint(key.metric for key in keys):
+            table.conflicts.setdefault(source.path, "clash")
 
 
 def _all_finite(numbers: Iterable[float]) -> bool:
