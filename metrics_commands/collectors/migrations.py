@@ -1,10 +1,10 @@
-"""Migrations applied and not, by database; a scrape waits for none of them."""
+"""Migrations applied and not, by database; only the first scrape waits for them."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 from django.db import connections
@@ -13,42 +13,57 @@ from django.db.migrations.loader import MigrationLoader
 from prometheus_client import Metric
 from prometheus_client.metrics_core import GaugeMetricFamily
 
-from .. import conf
-from .registry import Surroundings, register
+from .. import exporter_settings
+from .registry import FAILURES, Surroundings, register
 
 INTERVAL_SECONDS = 30.0
-PATIENCE_SECONDS = 0.5
+PATIENCE_SECONDS = 5.0
 NO_DATABASE = "django.db.backends.dummy"
 
 
 @register("migrations")
 class MigrationsCollector:
-    """Yield what the last look into each database found; scrapes begin the looks.
+    """Count what each database has seen, in the background, when a scrape finds it is time."""
 
-    A look runs in a thread of its own, so that a database that is slow or down costs this
-    collector's success and nothing else. Where nobody scrapes, no database is asked.
-    """
+    interval = INTERVAL_SECONDS
 
-    def __init__(self, surroundings: Surroundings, interval: float = INTERVAL_SECONDS) -> None:
+    def __init__(self, surroundings: Surroundings, patience: float = PATIENCE_SECONDS) -> None:
         self._prefix = f"{surroundings.namespace}_" if surroundings.namespace else ""
-        self._watches = [Watch(alias, interval) for alias in list_aliases()]
+        self._patience = patience
+        self._aliases = list_aliases()
+        self._looks: dict[str, Look] = {}
 
     def collect(self) -> Iterable[Metric]:
         """Yield both families, of the databases that have answered; raise for the others."""
         unapplied = self._make("unapplied", "Migrations that a database has yet to see.")
         applied = self._make("applied", "Migrations that a database has seen.")
         problems = []
-        for watch in self._watches:
-            found, problem = watch.look()
-            if found is not None:
-                applied.add_metric([watch.alias], found[0])
-                unapplied.add_metric([watch.alias], found[1])
-            if problem:
-                problems.append(f"database {watch.alias}: {problem}")
+        for look in self._look():
+            if look.found is not None:
+                applied.add_metric([look.alias], look.found[0])
+                unapplied.add_metric([look.alias], look.found[1])
+            else:
+                problems.append(f"database {look.alias}: {look.problem or look.complain()}")
         yield unapplied
         yield applied
         if problems:
             raise RuntimeError("; ".join(problems))
+
+    def _look(self) -> Sequence[Look]:
+        """Look into all databases at once; return the looks, whether they have ended or not.
+
+        One that still goes on from an earlier time is waited for no longer.
+        """
+        begun = []
+        for alias in self._aliases:
+            if alias not in self._looks or not self._looks[alias].is_alive():
+                self._looks[alias] = Look(alias)
+                self._looks[alias].start()
+                begun.append(self._looks[alias])
+        end = time.monotonic() + self._patience
+        for look in begun:
+            look.join(max(0.0, end - time.monotonic()))
+        return list(self._looks.values())
 
     def _make(self, which: str, documentation: str) -> GaugeMetricFamily:
         name = f"{self._prefix}django_migrations_{which}_total"
@@ -57,52 +72,30 @@ class MigrationsCollector:
 
 def list_aliases() -> list[str]:
     """Return the databases that there are; none where the setting says so."""
-    if not conf.EXPORT_MIGRATIONS.resolve_or_default():
+    if not exporter_settings.EXPORT_MIGRATIONS.resolve_or_default():
         return []
     return [name for name in connections if connections.settings[name]["ENGINE"] != NO_DATABASE]
 
 
-class Watch:
-    """One database, looked into by one thread at a time."""
+class Look(threading.Thread):
+    """A look into one database, which costs the others no time if it has to wait."""
 
-    def __init__(self, alias: str, interval: float) -> None:
+    def __init__(self, alias: str) -> None:
+        super().__init__(name=f"migrations {alias}", daemon=True)
         self.alias = alias
-        self._interval = interval
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._began = 0.0
-        self._found: tuple[int, int] | None = None
-        self._problem = ""
+        self.found: tuple[int, int] | None = None
+        self.problem = ""
+        self._began = time.monotonic()
 
-    def look(self) -> tuple[tuple[int, int] | None, str]:
-        """Return what the last look found, applied and unapplied, and its problem, if any.
-
-        The next look begins when it is due; one that goes on for longer is a problem.
-        """
-        started = False
-        with self._lock:
-            waited = time.monotonic() - self._began
-            if self._thread is None or waited >= self._interval:
-                if self._thread is not None and self._thread.is_alive():
-                    return None, f"no answer for {waited:.0f} seconds"
-                name = f"migrations {self.alias}"
-                self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-                self._began = time.monotonic()
-                self._thread.start()
-                started = True
-        if started:
-            # Mostly it is done by then, and `--once` has no second scrape.
-            self._thread.join(PATIENCE_SECONDS)
-        with self._lock:
-            return self._found, self._problem
-
-    def _run(self) -> None:
+    def run(self) -> None:
         try:
-            found, problem = count_migrations(self.alias), ""
-        except Exception as error:
-            found, problem = None, f"{type(error).__name__}: {' '.join(str(error).split())}"
-        with self._lock:
-            self._found, self._problem = found, problem
+            self.found = count_migrations(self.alias)
+        except FAILURES as error:
+            self.problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+    def complain(self) -> str:
+        """Say how long there has been no answer."""
+        return f"no answer for {time.monotonic() - self._began:.0f} seconds"
 
 
 class Loader(MigrationLoader):

@@ -1,31 +1,35 @@
-"""Registration of collectors, and a scrape of them: timed, isolated, each family once."""
+"""Registration of collectors, and a scrape of those that are on."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from copy import copy
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol
 
 from prometheus_client import Metric
-from prometheus_client.metrics_core import GaugeMetricFamily
 
 from ..errors import ConfigurationError
 from ..parsers import shorten
 from ..setting import Switch
+from .gathering import Gather, Gathered
+from .run import Runner
+from .threads import Threads
 
 logger = logging.getLogger("metrics_commands")
 
 # Code of others also gives up by sys.exit(), which is no reason to end the exporter.
 FAILURES = (Exception, SystemExit, GeneratorExit, asyncio.CancelledError)
 BUILT_IN = (
-    "application", "build_info", "gc", "migrations", "platform", "port", "process", "system",
-    "value_files",
+    "application", "build_info", "gc", "http", "migrations", "platform", "port", "process",
+    "system", "value_files",
 )  # fmt: skip
+# Prometheus itself waits for 10 s by default; the rest is for writing the page and sending it.
+DEFAULT_SECONDS = 9.5
+LONGEST_NAME = 80
 
 
 class Rendered(Protocol):
@@ -34,11 +38,22 @@ class Rendered(Protocol):
     @property
     def names(self) -> Collection[str]: ...
 
-    def render(self, skip: Collection[str] = ()) -> bytes: ...
+    def render(
+        self,
+        skip: Collection[str] = (),
+        *,
+        openmetrics: bool = False,
+        escaping: str = "underscores",
+        names: Collection[str] = (),
+    ) -> bytes: ...
 
 
 class Collector(Protocol):
-    """Yield fresh families at every scrape; an exception costs the rest of this collector only."""
+    """Yield fresh families; an exception costs the rest of this collector only.
+
+    It may have an ``interval`` and a ``timeout``, in seconds: the first makes it run in the
+    background at most that often, the second is the longest that a scrape waits for it.
+    """
 
     def collect(self) -> Iterable[Metric | Rendered]: ...
 
@@ -54,16 +69,49 @@ class ValueFiles(Protocol):
     def describe_state(self) -> Iterable[Metric]: ...
 
 
+class Spent(Protocol):
+    """How often something was done, and how much it took in all."""
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def total(self) -> float: ...
+
+
+class Served(Protocol):
+    """What the server has counted of itself."""
+
+    @property
+    def requests(self) -> Mapping[int, int]: ...
+
+    @property
+    def in_flight(self) -> int: ...
+
+    @property
+    def errors(self) -> Mapping[str, int]: ...
+
+    @property
+    def gather_seconds(self) -> Spent: ...
+
+    @property
+    def encode_seconds(self) -> Spent: ...
+
+    @property
+    def page_bytes(self) -> Spent: ...
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What a collector is given: the metrics' prefix, the reader of the value files, and more.
 
-    ``count_moves`` tells how often the port has changed.
+    ``count_moves`` tells how often the port has changed; ``served`` is None where nobody serves.
     """
 
     namespace: str = ""
     value_files: ValueFiles | None = None
     count_moves: Callable[[], int] = lambda: 0
+    served: Served | None = None
 
 
 Factory = Callable[[Surroundings], Collector]
@@ -81,75 +129,58 @@ def register(name: str) -> Callable[[type], type]:
     return keep
 
 
-@dataclass
+class QueryError(ValueError):
+    """Refuse the collectors that a scrape asks for."""
+
+
 class CollectorSet:
     """The collectors of one exporter, in the order of their names."""
 
-    collectors: Mapping[str, Collector]
-    _failing: set[str] = field(default_factory=set)
+    def __init__(self, collectors: Mapping[str, Collector]) -> None:
+        self.collectors = collectors
+        threads = Threads()
+        self._runners = {name: Runner(name, each, threads) for name, each in collectors.items()}
+        self._lock = threading.Lock()
+        self._open: dict[tuple[str, ...], Gather] = {}
 
-    def gather(self) -> list[Metric | Rendered]:
-        """Run every collector and return all families, sorted by name, each name once.
+    def gather(
+        self, names: Collection[str] | None = None, seconds: float = DEFAULT_SECONDS
+    ) -> Gathered:
+        """Run the named collectors, or all, and return what there is after so many seconds.
 
-        Where two collectors yield a family of one name, the first in the order wins: what the
-        exporter's own process knows of a metric is fresher than what workers left in files.
-        What is rendered comes last, and leaves out the names before it when it is written.
+        Who asks for the same collectors before anybody has taken the result shares it.
         """
-        families: dict[str, Metric] = {}
-        rendered: list[Rendered] = []
-        success = GaugeMetricFamily(
-            "django_exporter_collector_success",
-            "Whether a collector worked at this scrape.",
-            labels=["collector"],
-        )
-        duration = GaugeMetricFamily(
-            "django_exporter_collector_duration_seconds",
-            "Time that a collector took at this scrape.",
-            labels=["collector"],
-        )
-        for name, collector in self.collectors.items():
-            start = time.perf_counter()
-            own: dict[str, Metric] = {}
-            succeeded = self._run(name, collector, own, rendered)
-            families = own | families
-            success.add_metric([name], float(succeeded))
-            duration.add_metric([name], time.perf_counter() - start)
-        families |= {success.name: success, duration.name: duration}
-        return [*(families[name] for name in sorted(families)), *rendered]
-
-    def _run(
-        self,
-        name: str,
-        collector: Collector,
-        families: dict[str, Metric],
-        rendered: list[Rendered],
-    ) -> bool:
+        chosen = tuple(name for name in self.collectors if names is None or name in names)
+        with self._lock:
+            gather = self._open.get(chosen)
+            if gather is None:
+                gather = self._open[chosen] = Gather(self._runners[name] for name in chosen)
         try:
-            for family in collector.collect():
-                if isinstance(family, Metric) and isinstance(family.name, str):
-                    known = families.setdefault(family.name, family)
-                    if known is not family and known.type == family.type:
-                        families[family.name] = unite(known, family)
-                elif hasattr(family, "render"):
-                    rendered.append(family)
-                else:
-                    raise TypeError(f"{type(family).__qualname__} is no metric family")
-        except FAILURES:
-            if name not in self._failing:
-                logger.exception("Collector %s failed; the others are served.", name)
-                self._failing.add(name)
-            return False
-        if name in self._failing:
-            logger.info("Collector %s works again.", name)
-            self._failing.discard(name)
-        return True
+            gather.wait(seconds)
+        finally:
+            with self._lock:
+                if self._open.get(chosen) is gather:
+                    del self._open[chosen]
+        return gather.take()
 
+    def count_failures(self) -> int:
+        """Return how often a collector has failed, or was missed."""
+        return sum(sum(each.failures.values()) for each in self._runners.values())
 
-def unite(first: Metric, second: Metric) -> Metric:
-    """Return one family of both, since some collectors yield a family once for every sample."""
-    joined = copy(first)
-    joined.samples = [*first.samples, *second.samples]
-    return joined
+    def choose(self, collect: Sequence[str], exclude: Sequence[str]) -> tuple[str, ...]:
+        """Return the collectors that ``collect[]`` and ``exclude[]`` of a query leave, in order."""
+        if collect and exclude:
+            raise QueryError("Combined collect and exclude queries are not allowed.")
+        for name in (*collect, *exclude):
+            if name not in self.collectors:
+                state = "disabled" if name in BUILT_IN else "missing"
+                # Without the quotation marks, as other exporters write it.
+                shown = ascii(name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}...")
+                raise QueryError(
+                    f"Couldn't create filtered metrics handler: {state} collector: {shown[1:-1]}"
+                )
+        left = set(collect or self.collectors) - set(exclude)
+        return tuple(name for name in self.collectors if name in left)
 
 
 def choose_collectors(switches: Mapping[str, Switch]) -> list[str]:

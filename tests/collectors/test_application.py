@@ -15,8 +15,8 @@ from django.test import override_settings
 from prometheus_client import REGISTRY, Gauge
 
 from metrics_commands.collectors.registry import CollectorSet, Surroundings, make_collectors
-from metrics_commands.exposition.text import encode
-from tests.processes import Samples, parse_samples, sample
+from tests.collectors.gathers import scrape
+from tests.processes import Samples, sample
 
 MakeExporter = Callable[..., CollectorSet]
 
@@ -56,11 +56,6 @@ def make_exporter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[M
         REGISTRY.unregister(collector)
     for name in [each for each in sys.modules if each.partition(".")[0].startswith("metered_")]:
         del sys.modules[name]
-
-
-def scrape(collectors: CollectorSet) -> Samples:
-    """Return the samples of one scrape that apps have made."""
-    return parse_samples(encode(collectors.gather()).decode())
 
 
 def read_app(samples: Samples) -> dict[Any, float]:

@@ -1,13 +1,11 @@
-"""What each database has seen of the migrations is shown, and none is waited for."""
+"""What each database has seen of the migrations is shown, and none costs the others."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.conf import LazySettings
@@ -17,53 +15,26 @@ from django.db.migrations.executor import MigrationExecutor
 from prometheus_client import Metric
 
 from metrics_commands.collectors.migrations import MigrationsCollector
-from metrics_commands.collectors.registry import Surroundings
+from metrics_commands.collectors.registry import Surroundings, make_collectors
+from tests.collectors.conftest import AddDatabase
+from tests.collectors.gathers import AGE, read
 from tests.processes import clean_environment, exporter, sample, scrape, wait_until
 
 APPLIED = "django_migrations_applied_total"
 UNAPPLIED = "django_migrations_unapplied_total"
 
-AddDatabase = Callable[..., Path]
 Shown = dict[tuple[str, str], float]
 
 
-@pytest.fixture
-def add_database(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, django_db_blocker: Any
-) -> Iterator[AddDatabase]:
-    """Add databases of the test's own, in files; the project's is not among them."""
-    monkeypatch.delitem(connections.settings, "default")
-    added: list[str] = []
-
-    def add(alias: str, name: str = "", **options: object) -> Path:
-        path = tmp_path / (name or f"{alias}.sqlite3")
-        engine = {"ENGINE": "django.db.backends.sqlite3", "NAME": path, "OPTIONS": options}
-        databases = {"default": connections.settings.get("default", {}), alias: engine}
-        configured = connections.configure_settings(databases)[alias]
-        monkeypatch.setitem(connections.settings, alias, configured)
-        added.append(alias)
-        return path
-
-    with django_db_blocker.unblock():
-        yield add
-        for thread in threading.enumerate():
-            if thread.name.startswith("migrations "):
-                thread.join(30)
-                assert not thread.is_alive()
-    for alias in added:
-        connections[alias].close()
-        del connections[alias]
-
-
 def show(collector: MigrationsCollector) -> Shown:
-    """Return what one scrape has; what failed is missing."""
+    """Return what one run finds; what failed is missing."""
     families: list[Metric] = []
     with suppress(RuntimeError):
         families.extend(collector.collect())
-    return read(families)
+    return list_values(families)
 
 
-def read(families: list[Metric]) -> Shown:
+def list_values(families: list[Metric]) -> Shown:
     """Return the samples of families by name and connection."""
     return {
         (sample.name, sample.labels["connection"]): sample.value
@@ -72,13 +43,8 @@ def read(families: list[Metric]) -> Shown:
     }
 
 
-def show_settled(collector: MigrationsCollector) -> Shown:
-    """Scrape until there is something, and return it."""
-    return wait_until(lambda: show(collector) or None)
-
-
 def problem_of(collector: MigrationsCollector) -> str:
-    """Return why the collector fails at a scrape, or nothing."""
+    """Return why the collector fails, or nothing."""
     try:
         list(collector.collect())
     except RuntimeError as error:
@@ -99,7 +65,7 @@ def test_a_database_is_counted_as_the_migrate_command_sees_it(add_database: AddD
         executor = MigrationExecutor(connections["main"])
         plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
         assert bool(plan) == (step == 0)
-        assert show_settled(MigrationsCollector(Surroundings())) == {
+        assert show(MigrationsCollector(Surroundings())) == {
             (APPLIED, "main"): len(executor.loader.applied_migrations),
             (UNAPPLIED, "main"): len(plan),
         }
@@ -107,38 +73,43 @@ def test_a_database_is_counted_as_the_migrate_command_sees_it(add_database: AddD
 
 
 def test_nothing_is_asked_before_the_first_scrape(add_database: AddDatabase) -> None:
-    """Making the collector opens no database; the first scrape does."""
+    """Making the collector opens no database; its first run does."""
     path = add_database("main")
     collector = MigrationsCollector(Surroundings())
     assert not path.exists()
-    assert show_settled(collector)
+    assert show(collector)
 
 
 def test_the_numbers_are_fresh_after_migrate(add_database: AddDatabase) -> None:
-    """Whoever runs ``migrate`` while the exporter runs sees it on the page, and going back too."""
+    """Whoever runs ``migrate`` while the exporter runs sees it at the next look, and back too."""
     add_database("main")
-    collector = MigrationsCollector(Surroundings(), interval=0.0)
-    unapplied = show_settled(collector)[UNAPPLIED, "main"]
-    assert unapplied > 0
+    collector = MigrationsCollector(Surroundings())
+    assert show(collector)[UNAPPLIED, "main"] > 0
     migrate("main")
-    wait_until(lambda: show(collector).get((UNAPPLIED, "main")) == 0)
+    assert show(collector)[UNAPPLIED, "main"] == 0
     migrate("main", "shop", "zero")
-    wait_until(lambda: show(collector).get((UNAPPLIED, "main"), 0) > 0)
+    assert show(collector)[UNAPPLIED, "main"] > 0
 
 
 def test_a_database_is_asked_once_in_an_interval(add_database: AddDatabase) -> None:
-    """However often somebody scrapes, a database has little to do."""
+    """However often somebody scrapes, a database has little to do, and the page tells the age."""
     add_database("main")
-    collector = MigrationsCollector(Surroundings(), interval=3600.0)
-    before = show_settled(collector)
+    collectors = make_collectors(["migrations"], Surroundings())
+    before = collectors.gather(seconds=60)
+    assert before.complete
     migrate("main")
-    assert [show(collector) for _ in range(50)] == [before] * 50
+    for _ in range(50):
+        samples = read(collectors.gather())
+        assert sample(samples, UNAPPLIED, connection="main") == sample(
+            read(before), UNAPPLIED, connection="main"
+        )
+        assert (sample(samples, AGE, collector="migrations") or 0) > 0
 
 
 def test_a_namespace_is_a_prefix(add_database: AddDatabase) -> None:
     """Names have the prefix that all have."""
     add_database("main")
-    found = show_settled(MigrationsCollector(Surroundings("zoo")))
+    found = show(MigrationsCollector(Surroundings("zoo")))
     assert {name for name, _ in found} == {f"zoo_{APPLIED}", f"zoo_{UNAPPLIED}"}
 
 
@@ -148,40 +119,39 @@ def test_a_database_that_is_down_costs_itself_and_heals(
     """The reason names database and error, the others are shown, and it comes back by itself."""
     add_database("main")
     add_database("other", "missing/other.sqlite3")
-    collector = MigrationsCollector(Surroundings(), interval=0.0)
+    collector = MigrationsCollector(Surroundings())
     expected = "database other: OperationalError: unable to open database file"
-    wait_until(lambda: problem_of(collector) == expected)
-    wait_until(lambda: {alias for _, alias in show(collector)} == {"main"})
+    assert problem_of(collector) == expected
+    assert {alias for _, alias in show(collector)} == {"main"}
     (tmp_path / "missing").mkdir()
-    wait_until(lambda: {alias for _, alias in show(collector)} == {"main", "other"})
-    wait_until(lambda: not problem_of(collector))
+    assert {alias for _, alias in show(collector)} == {"main", "other"}
+    assert not problem_of(collector)
 
 
 def test_a_database_that_hangs_costs_itself_and_heals(add_database: AddDatabase) -> None:
-    """A scrape does not wait for a lock, says who does, and asks with one thread only."""
+    """The others are shown in spite of a lock, and one thread only waits for it."""
     path = add_database("main", timeout=60)
+    add_database("other")
     migrate("main")
-    collector = MigrationsCollector(Surroundings(), interval=0.0)
+    collector = MigrationsCollector(Surroundings(), patience=0.5)
     with closing(sqlite3.connect(path, isolation_level=None)) as locked:
         locked.execute("BEGIN EXCLUSIVE")
-        reason = wait_until(lambda: problem_of(collector) or None)
-        assert reason.startswith("database main: no answer for ")
-        assert show(collector) == {}
+        for _ in range(3):
+            assert problem_of(collector).startswith("database main: no answer for ")
+            assert {alias for _, alias in show(collector)} == {"other"}
         threads = [each.name for each in threading.enumerate()]
         assert threads.count("migrations main") == 1
         locked.execute("ROLLBACK")
-    assert show_settled(collector)[UNAPPLIED, "main"] == 0
+    wait_until(lambda: not problem_of(collector))
+    assert show(collector)[UNAPPLIED, "main"] == 0
 
 
 def test_no_connection_stays_open(add_database: AddDatabase) -> None:
     """Between two looks a database has nothing of ours to keep, nor does the kernel."""
     path = add_database("main")
-    collector = MigrationsCollector(Surroundings(), interval=0.0)
+    collector = MigrationsCollector(Surroundings())
     for _ in range(5):
-        show_settled(collector)
-    for thread in threading.enumerate():
-        if thread.name.startswith("migrations "):
-            thread.join(30)
+        assert show(collector)
     assert [each for each in list_open_files() if each == path] == []
 
 
@@ -196,9 +166,9 @@ def test_it_can_be_switched_off(add_database: AddDatabase, settings: LazySetting
     """With django-prometheus's setting at False nothing is asked, and nothing shown."""
     path = add_database("main")
     settings.PROMETHEUS_EXPORT_MIGRATIONS = False
-    collector = MigrationsCollector(Surroundings(), interval=0.0)
+    collector = MigrationsCollector(Surroundings())
     for _ in range(5):
-        assert read(list(collector.collect())) == {}
+        assert list_values(list(collector.collect())) == {}
     assert not path.exists()
 
 
@@ -207,9 +177,9 @@ def test_a_project_without_databases_has_none(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(
         connections.settings, "default", connections.configure_settings({})["default"]
     )
-    collector = MigrationsCollector(Surroundings(), interval=0.0)
+    collector = MigrationsCollector(Surroundings())
     for _ in range(5):
-        assert read(list(collector.collect())) == {}
+        assert list_values(list(collector.collect())) == {}
 
 
 @pytest.mark.e2e

@@ -10,7 +10,7 @@ from prometheus_client import Metric, ProcessCollector
 
 from metrics_commands.collectors.process import ExporterProcessCollector, collect_by_psutil
 from metrics_commands.collectors.registry import Surroundings
-from metrics_commands.exposition.text import encode
+from metrics_commands.exposition.encoding import encode
 from tests.processes import parse_samples, sample
 
 NAMES = {

@@ -10,54 +10,28 @@ from pathlib import Path
 import pytest
 from django.test import override_settings
 from prometheus_client import Metric
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.mmap_dict import mmap_key
 
 from metrics_commands.collectors.registry import (
     BUILT_IN,
     CollectorSet,
+    QueryError,
     Surroundings,
     choose_collectors,
     make_collectors,
 )
 from metrics_commands.errors import ConfigurationError
-from metrics_commands.exposition.text import encode
 from metrics_commands.multiprocess.reader import DirectoryReader
 from metrics_commands.multiprocess.value_file import ValueFile
 from metrics_commands.setting import Given, Switch
-from tests.processes import Samples, parse_samples, sample
-
-SUCCESS = "django_exporter_collector_success"
-DURATION = "django_exporter_collector_duration_seconds"
-
-
-class Simple:
-    """A collector that does what a function does."""
-
-    def __init__(self, collect: Callable[[], Iterable[Metric]]) -> None:
-        self.collect = collect
+from tests.collectors.gathers import DURATION, SUCCESS, count_failures, gauge, make_set, scrape
+from tests.processes import sample
 
 
 def list_families(collectors: CollectorSet) -> list[Metric]:
     """Return the families that come as objects."""
-    return [family for family in collectors.gather() if isinstance(family, Metric)]
-
-
-def gauge(name: str, value: float, **labels: str) -> Metric:
-    """Return a family of one sample."""
-    family = GaugeMetricFamily(name, "Help.", labels=list(labels))
-    family.add_metric(list(labels.values()), value)
-    return family
-
-
-def make_set(**functions: Callable[[], Iterable[Metric]]) -> CollectorSet:
-    """Make a set of collectors from functions."""
-    return CollectorSet({name: Simple(collect) for name, collect in functions.items()})
-
-
-def scrape(collectors: CollectorSet) -> Samples:
-    """Return the samples of one scrape."""
-    return parse_samples(encode(collectors.gather()).decode())
+    return [family for family in collectors.gather().families if isinstance(family, Metric)]
 
 
 def fail_with_nothing() -> Iterable[Metric]:
@@ -97,6 +71,8 @@ def test_a_failing_collector_costs_only_itself(bad: Callable[[], Iterable[Metric
     for name in ("a", "bad", "z"):
         assert 0 <= (sample(samples, DURATION, collector=name) or 0) < 1
     assert sample(samples, "half") == (1 if bad is fail_half_way else None)
+    assert count_failures(samples, "bad") == (1, 0, 0)
+    assert count_failures(samples, "a") == (0, 0, 0)
 
 
 def test_a_failure_is_logged_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
@@ -209,7 +185,9 @@ def test_an_unknown_collector_is_refused_with_the_known_names(name: str) -> None
     assert len(str(refusal.value)) < 400
 
 
-@pytest.mark.parametrize("raised", [asyncio.CancelledError, GeneratorExit, SystemExit])
+@pytest.mark.parametrize(
+    "raised", [asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit]
+)
 def test_whatever_a_collector_raises_costs_only_itself(raised: type[BaseException]) -> None:
     """Also what is no Exception leaves the page standing."""
 
@@ -219,3 +197,56 @@ def test_whatever_a_collector_raises_costs_only_itself(raised: type[BaseExceptio
     samples = scrape(make_set(bad=collect, good=lambda: [gauge("good", 1)]))
     assert sample(samples, SUCCESS, collector="bad") == 0
     assert sample(samples, "good") == 1
+
+
+def make_named(*names: str) -> CollectorSet:
+    """Make a set of collectors that do nothing."""
+    return make_set(**dict.fromkeys(names, list))
+
+
+@pytest.mark.parametrize(
+    ("collect", "exclude", "chosen"),
+    [
+        ([], [], ("a", "b", "c")),
+        (["c", "a", "c"], [], ("a", "c")),
+        ([], ["b"], ("a", "c")),
+        ([], ["a", "b", "c"], ()),
+        (["b"] * 10_000, [], ("b",)),
+    ],
+)
+def test_a_query_chooses_collectors(
+    collect: list[str], exclude: list[str], chosen: tuple[str, ...]
+) -> None:
+    """A scrape job of its own may ask for some collectors, or for all but some."""
+    collectors = make_named("a", "b", "c")
+    assert collectors.choose(collect, exclude) == chosen
+    gathered = collectors.gather(chosen)
+    (success,) = [each for each in gathered.families if isinstance(each, Metric)][-1:]
+    assert [each.labels["collector"] for each in success.samples] == list(chosen)
+
+
+MISSING = "Couldn't create filtered metrics handler: missing collector: "
+DISABLED = "Couldn't create filtered metrics handler: disabled collector: "
+
+
+@pytest.mark.parametrize(
+    ("collect", "exclude", "text"),
+    [
+        (["a"], ["b"], "Combined collect and exclude queries are not allowed."),
+        (["a", "zoo"], [], f"{MISSING}zoo"),
+        ([], ["zoo"], f"{MISSING}zoo"),
+        (["gc"], [], f"{DISABLED}gc"),
+        ([], ["gc"], f"{DISABLED}gc"),
+        ([""], [], MISSING),
+        (["a\r\nb: <ü\ud800"], [], f"{MISSING}a\\r\\nb: <\\xfc\\ud800"),
+        (["x" * 1000], [], f"{MISSING}{'x' * 80}..."),
+        ([f"x{i}" for i in range(10_000)], [], f"{MISSING}x0"),
+    ],
+)
+def test_a_query_for_what_is_not_there_is_refused(
+    collect: list[str], exclude: list[str], text: str
+) -> None:
+    """The refusal is worded as by other exporters, and echoes nothing long or unprintable."""
+    with pytest.raises(QueryError) as refusal:
+        make_named("a", "b").choose(collect, exclude)
+    assert str(refusal.value) == text
