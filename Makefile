@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 8000
 
-.PHONY: run test demo bench matrix prepare system-packages clean
+.PHONY: run test demo bench fuzz matrix prepare system-packages clean
 
 ## run: install what is needed, prepare the shipped project, serve its metrics
 run: prepare

@@ -19,6 +19,7 @@ from metrics_commands.instrumentation.families import FAMILIES
 from metrics_commands.instrumentation.request_families import request_families
 from metrics_commands.multiprocess.folding import Folder
 from metrics_commands.multiprocess.reader import DirectoryReader
+from metrics_commands.server.activity import Activity
 from metrics_commands.setting import Setting
 from tests.processes import ROOT
 
@@ -64,8 +65,8 @@ def list_families() -> Iterable[Metric]:
     names = [name for name in BUILT_IN if name != "application"]
     reader = DirectoryReader(ROOT / "docs")
     reader.folder = Folder(reader.directory, reader.find_shapes)
-    surroundings = Surroundings(value_files=reader)
-    for family in make_collectors(names, surroundings).gather():
+    surroundings = Surroundings(value_files=reader, served=Activity())
+    for family in make_collectors(names, surroundings).gather().families:
         if isinstance(family, Metric):
             yield family
     for declare in (request_families, database_families, cache_families):

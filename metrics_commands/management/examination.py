@@ -11,7 +11,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from .. import conf
+from .. import conf, exporter_settings
 from ..checks import describe_error, find_all
 from ..collectors.registry import choose_collectors
 from ..discovery import TargetFile
@@ -28,13 +28,14 @@ from .directory_findings import examine_directory
 from .line_findings import Pair, examine_lines
 from .outlook import Launch, Outlook, look
 from .settings_file import find_place
+from .web_findings import examine_web_configuration
 
 # Of one kind; nobody reads more.
 MOST_FINDINGS = 20
 # What is said of the port of the settings, which is not used where a file names another.
 ABOUT_NUMBERS = {make_id(10), make_id(11), make_id(12)}
 # An option for one of these is a question about that port.
-ASKED = (conf.PORT, conf.PORT_RANGE, conf.ADDRESS)
+ASKED = (exporter_settings.PORT, exporter_settings.PORT_RANGE, exporter_settings.ADDRESS)
 # These are no trouble of the exporter's own.
 OF_OTHERS = {make_id(18)}
 CORRECT = "Correct the errors: until then runmetrics does not serve as it should."
@@ -85,6 +86,8 @@ def examine(options: Options) -> Answer:
         findings += judge_numbers(launch.wish.ports, launch.wish.move)
         findings += judge_ephemeral(launch.wish.ports, launch.wish.move)
     findings += examine_target_file(config)
+    for path in dict.fromkeys(launch.web_config_file for launch in launches):
+        findings += examine_web_configuration(path)
     seen = [look(launch) for launch in launches]
     findings += [finding for each in seen for finding in each.findings]
     return conclude(seen, tidy(findings), surroundings.neighbours)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
-from .. import conf
+from .. import exporter_settings
 from ..directory import ENVIRONMENT_VARIABLE
 from ..errors import ConfigurationError
 from ..finding import Change, Finding, Place, make_id
@@ -98,7 +98,7 @@ def has_our_environment(line: ExporterLine) -> bool:
 def find_directory(options: Options, environment: Mapping[str, str]) -> Path | None:
     """Return the metrics directory of another process, None where it is not told, or is wrong."""
     try:
-        return conf.METRICS_DIRECTORY.resolve(options, environment)
+        return exporter_settings.METRICS_DIRECTORY.resolve(options, environment)
     except ConfigurationError:
         return None
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .. import conf
+from .. import conf, exporter_settings
 from ..errors import ExporterError
 from ..finding import Change, Finding, Place, make_id
 from ..multiprocess.directory import locate_directory
@@ -20,6 +20,7 @@ from ..ports.owner import Owner
 from ..ports.probe import State
 from ..ports.wish import Wish
 from .port import order_ports
+from .web_findings import find_scheme
 
 Spot = tuple[str, int]
 
@@ -32,25 +33,34 @@ class Launch:
     port_wait: float
     telemetry_path: str
     directory: Path | None
+    web_config_file: Path | None = None
     name: str = ""
 
     @classmethod
     def of_config(cls, config: conf.Config, wish: Wish) -> Launch:
         """Return what this configuration starts."""
-        return cls(wish, config.port_wait, config.telemetry_path, config.metrics_directory)
+        return cls(
+            wish,
+            config.port_wait,
+            config.telemetry_path,
+            config.metrics_directory,
+            config.web_config_file,
+        )
 
     @classmethod
     def of_line(cls, line: ExporterLine, wish: Wish, config: conf.Config) -> Launch:
         """Return what a line starts, or raise ConfigurationError."""
         options, environment = line.options, line.environment
-        directory = conf.METRICS_DIRECTORY.resolve(options, environment)
-        # A container's folder is another one than that of the same name here.
-        here = None if line.starter.kind == COMPOSE else directory or config.metrics_directory
+        directory = exporter_settings.METRICS_DIRECTORY.resolve(options, environment)
+        # A container's files are others than those of the same name here.
+        web = exporter_settings.WEB_CONFIG_FILE.resolve(options, environment)
+        contained = line.starter.kind == COMPOSE
         return cls(
             wish,
-            conf.PORT_WAIT.resolve(options, environment),
-            conf.TELEMETRY_PATH.resolve(options, environment),
-            here,
+            exporter_settings.PORT_WAIT.resolve(options, environment),
+            exporter_settings.TELEMETRY_PATH.resolve(options, environment),
+            None if contained else directory or config.metrics_directory,
+            None if contained else web or config.web_config_file,
             str(line.place),
         )
 
@@ -83,8 +93,9 @@ def look(launch: Launch) -> Outlook:
     free = list_free_ports(found, ours)
     if not free:
         return Outlook(report.advise(found), found, (), [describe_refusal(found, launch)], ours)
+    scheme = find_scheme(launch.web_config_file)
     urls = [
-        f"http://{join(str(each.probe.address), free[0])}{launch.telemetry_path}"
+        f"{scheme}://{join(str(each.probe.address), free[0])}{launch.telemetry_path}"
         for each in found
         if each.probe.port == free[0] and not each.probe.may_be_missing
     ]

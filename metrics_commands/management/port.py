@@ -113,10 +113,10 @@ def explain(
     return ExporterError("\n".join(lines), report.advise(findings))
 
 
-def list_urls(telemetry_path: str, claimed: Claim) -> list[str]:
+def list_urls(telemetry_path: str, claimed: Claim, scheme: str = "http") -> list[str]:
     """Return where the metrics are served, one URL per address."""
     names = [each.getsockname() for each in claimed.sockets]
-    return [f"http://{join(str(name[0]), name[1])}{telemetry_path}" for name in names]
+    return [f"{scheme}://{join(str(name[0]), name[1])}{telemetry_path}" for name in names]
 
 
 def announce_port(claimed: Claim, predecessor: Holder | None) -> None:

@@ -6,13 +6,21 @@ import http.client
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from metrics_commands.server.handlers import Telemetry
+from metrics_commands.server.activity import Activity
+from metrics_commands.server.connections import MOST_CONNECTIONS, Connections
+from metrics_commands.server.door import Door
+from metrics_commands.server.gate import Gate as RequestGate
+from metrics_commands.server.handlers import MOST_REQUESTS, Service
+from metrics_commands.server.hosts import Hosts
 from metrics_commands.server.server import serve
 from metrics_commands.server.shutdown import Shutdown
+from metrics_commands.server.telemetry import Page, Question, Telemetry
 from tests.processes import TIMEOUT, wait_until
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -31,6 +39,7 @@ class Server:
     address: tuple[str, int]
     shutdown: Shutdown
     thread: threading.Thread
+    service: Service
 
     @property
     def url(self) -> str:
@@ -100,19 +109,51 @@ def read_all(client: socket.socket) -> bytes:
     return b"".join(received)
 
 
+def make_telemetry(gather: Callable[[], bytes], path: str = "/metrics") -> Telemetry:
+    """Return a page that is the same for every question."""
+
+    def make(question: Question) -> Page:
+        return Page(gather(), CONTENT_TYPE)
+
+    return Telemetry(path, make, lambda question: CONTENT_TYPE)
+
+
+def make_service(
+    telemetry: Telemetry,
+    door: Door | None = None,
+    names: Sequence[str] = (),
+    open_paths: Sequence[str] = (),
+    most_connections: int = MOST_CONNECTIONS,
+    most_requests: int = MOST_REQUESTS,
+    access_log: bool = False,
+) -> Service:
+    """Return what a server shares, as ``runmetrics`` puts it together."""
+    gate = RequestGate(door or Door(None), Hosts(names), telemetry.path, open_paths)
+    connections = Connections(most_connections)
+    return Service(telemetry, gate, Activity(), connections, most_requests, access_log)
+
+
 @contextmanager
 def running(
     gather: Callable[[], bytes] = make_plain_page,
     telemetry_path: str = "/metrics",
     shutdown: Shutdown | None = None,
+    *,
+    telemetry: Telemetry | None = None,
+    web_config_file: Path | None = None,
+    reload: Callable[[], None] = lambda: None,
+    **options: Any,
 ) -> Iterator[Server]:
-    """Serve until the block ends."""
+    """Serve until the block ends; ``options`` are those of ``make_service``."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
     listener.setblocking(False)
     shutdown = shutdown or Shutdown()
-    telemetry = Telemetry(telemetry_path, CONTENT_TYPE, gather)
-    thread = threading.Thread(target=serve, args=([listener], telemetry, shutdown))
-    server = Server(listener.getsockname(), shutdown, thread)
+    door = Door(web_config_file)
+    service = make_service(telemetry or make_telemetry(gather, telemetry_path), door, **options)
+    thread = threading.Thread(
+        target=serve, args=([listener], service, shutdown, lambda: door.context, reload)
+    )
+    server = Server(listener.getsockname(), shutdown, thread, service)
     thread.start()
     try:
         yield server

@@ -20,9 +20,9 @@ from tests.server.serving import read_all, running
 
 PROGRAM = """
 import socket, sys, threading
-from metrics_commands.server.handlers import Telemetry
 from metrics_commands.server.server import serve
 from metrics_commands.server.shutdown import Shutdown
+from tests.server.serving import make_service, make_telemetry
 
 BODY = b"x" * 5_000_000
 calls = iter(sys.argv[2:])
@@ -41,7 +41,7 @@ with Shutdown() as shutdown:
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
     print("port", listener.getsockname()[1], flush=True)
-    print("cut off", serve([listener], Telemetry("/metrics", "text/plain", gather), shutdown))
+    print("cut off", serve([listener], make_service(make_telemetry(gather)), shutdown))
 listener.close()
 print("ended", flush=True)
 """

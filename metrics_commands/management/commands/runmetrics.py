@@ -10,11 +10,12 @@ import threading
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from ... import conf
+from ... import conf, exporter_settings
 from ...checks import find_all
 from ...collectors.registry import (
     CollectorSet,
@@ -24,18 +25,21 @@ from ...collectors.registry import (
 )
 from ...discovery import Target, TargetFile, choose_host
 from ...errors import ExporterError
-from ...exposition import text
 from ...finding import make_id
 from ...log import configure_log
 from ...multiprocess.reader import DirectoryReader
 from ...ports.address import join
 from ...ports.probe import Claim
-from ...server.handlers import Telemetry
+from ...server.activity import Activity
+from ...server.door import Door
 from ...server.server import serve
 from ...server.shutdown import EndedEarly, Shutdown
+from ...server.telemetry import Question
 from ..metrics_directory import Tenure, announce_directory, open_directory, take_directory
+from ..pages import Pages
 from ..patience import Patience
 from ..port import announce_port, claim_port, list_urls
+from ..service import announce_door, make_service, reload_door
 
 logger = logging.getLogger("metrics_commands")
 
@@ -59,7 +63,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        log_format = conf.LOG_FORMAT.resolve_or_default(options)
+        log_format = exporter_settings.LOG_FORMAT.resolve_or_default(options)
         # Not through Django's wrapper, which would print all of it as red as an error.
         configure_log(log_format, vars(self.stderr)["_out"])
         try:
@@ -77,7 +81,8 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=error.exit_code) from None
 
     def _print_once(self, config: conf.Config, names: Sequence[str]) -> None:
-        page = gather(make_set(config, names, Tenure(open_directory(config))))
+        collectors = make_set(config, names, Tenure(open_directory(config)))
+        page = Pages(collectors, Activity()).make(Question()).body
         if hasattr(self.stdout, "reconfigure"):
             self.stdout.reconfigure(encoding="utf-8")
         try:
@@ -100,25 +105,42 @@ def run(config: conf.Config, names: Sequence[str]) -> None:
     if config.sd_file is not None:
         TargetFile(config.sd_file).examine()
     with suppress(EndedEarly), Shutdown() as shutdown:
+        door = Door(config.web_config_file)
         tenure = Tenure(open_directory(config))
-        collectors = make_set(config, names, tenure)
-        telemetry = Telemetry(config.telemetry_path, text.CONTENT_TYPE, lambda: gather(collectors))
+        activity = Activity()
+        collectors = make_set(config, names, tenure, activity)
+        telemetry = Pages(collectors, activity).offer(config.telemetry_path)
         shutdown.begin()
         take_directory(tenure, Patience(config.port_wait, shutdown))
         try:
             claimed = claim_port(config, tenure.predecessor, shutdown)
-            urls = list_urls(config.telemetry_path, claimed)
+            urls = list_urls(config.telemetry_path, claimed, find_scheme(door))
             tenure.publish(urls, 0 if claimed.given else claimed.port)
             announce_port(claimed, tenure.predecessor)
-            publish_target(config, claimed)
+            target = make_target(config, claimed, door)
+            publish_target(config, target)
+            announce_door(door)
             announce(collectors, tenure.reader, urls)
-            cut_off = serve(claimed.sockets, telemetry, shutdown)
+            service = make_service(config, door, telemetry, activity, target.host)
+            cut_off = serve(
+                claimed.sockets,
+                service,
+                shutdown,
+                find_context=lambda: door.context,
+                reload=partial(reload, config, claimed, door),
+            )
         finally:
             tenure.end()
         if cut_off:
             logger.warning("Scrapes that took too long were cut off: %d.", cut_off)
         logger.info("Ended by a signal.")
     leave_threads()
+
+
+def reload(config: conf.Config, claimed: Claim, door: Door) -> None:
+    """Read again what can change while we serve, and write the target again."""
+    reload_door(door)
+    publish_target(config, make_target(config, claimed, door))
 
 
 def leave_threads() -> None:
@@ -130,29 +152,31 @@ def leave_threads() -> None:
         os._exit(0)
 
 
-def gather(collectors: CollectorSet) -> bytes:
-    """Make the page of metrics."""
-    return text.encode(collectors.gather())
-
-
-def make_set(config: conf.Config, names: Sequence[str], tenure: Tenure) -> CollectorSet:
+def make_set(
+    config: conf.Config, names: Sequence[str], tenure: Tenure, served: Activity | None = None
+) -> CollectorSet:
     """Make the collectors that are on."""
-    surroundings = Surroundings(config.namespace, tenure.reader, lambda: tenure.moves)
+    surroundings = Surroundings(config.namespace, tenure.reader, lambda: tenure.moves, served)
     return make_collectors(names, surroundings)
 
 
-def publish_target(config: conf.Config, claimed: Claim) -> None:
-    """Write where Prometheus finds us; a failure costs the file, not the exporter."""
-    if config.sd_file is None:
-        return
+def make_target(config: conf.Config, claimed: Claim, door: Door) -> Target:
+    """Return where Prometheus finds us."""
     host, port = config.advertise or (None, None)
-    target = Target(
+    return Target(
         host or choose_host([str(each.getsockname()[0]) for each in claimed.sockets]),
         port or claimed.port,
         project=name_project(),
         hostname=socket.gethostname(),
         telemetry_path=config.telemetry_path,
+        scheme=find_scheme(door),
     )
+
+
+def publish_target(config: conf.Config, target: Target) -> None:
+    """Write where Prometheus finds us; a failure costs the file, not the exporter."""
+    if config.sd_file is None:
+        return
     try:
         TargetFile(config.sd_file).write(target)
     except ExporterError as error:
@@ -160,6 +184,11 @@ def publish_target(config: conf.Config, claimed: Claim) -> None:
     else:
         where = join(target.host, target.port)
         logger.info("Target for Prometheus: %s, in %s.", where, config.sd_file)
+
+
+def find_scheme(door: Door) -> str:
+    """Return how Prometheus speaks to us."""
+    return "http" if door.context is None else "https"
 
 
 def name_project() -> str:

@@ -160,12 +160,13 @@ RUNMETRICS = Options(
         name: f"--{name.replace('_', '-')}"
         for name in (
             "port", "port_range", "port_wait", "metrics_dir", "sd_file", "advertise",
-            "telemetry_path",
+            "telemetry_path", "max_requests",
         )
-    },
+    }
+    | {"web_config_file": "--web-config-file --web.config.file"},
     several={"address": "--address"},
     rivals="--pythonpath --settings --traceback",
-    flags="--once",
+    flags="--once --open-health --access-log",
 )  # fmt: skip
 
 

@@ -1,0 +1,200 @@
+"""Accept connections, a bounded number, and none for longer than its deadline."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import ssl
+import time
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from tornado.http1connection import HTTP1ConnectionParameters, HTTP1ServerConnection
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop
+from tornado.iostream import IOStream
+
+logger = logging.getLogger("metrics_commands")
+
+MOST_CONNECTIONS = 512
+# From the connection to the end of the first request's headers, a TLS handshake included.
+FIRST_REQUEST_SECONDS = 10.0
+# From one answer to the end of the next request's headers; Prometheus asks once a minute.
+IDLE_SECONDS = 75.0
+BODY_SECONDS = 10.0
+MOST_REQUEST_BYTES = 32 * 1024
+# Pages that wait for clients to read them; each is counted for each of its readers.
+MOST_UNSENT_BYTES = 64 * 2**20
+# At once, before other connections have their turn.
+MOST_ACCEPTED = 128
+PAUSE_SECONDS = 0.1
+NO_MORE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+_listening: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+
+@dataclass
+class Connection:
+    """A client's: ``busy`` while a request is answered, ``since`` when that last changed."""
+
+    stream: IOStream
+    since: float = field(default_factory=time.monotonic)
+    busy: bool = False
+    unsent: int = 0
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether nothing is asked and nothing on its way."""
+        return not self.busy and not self.stream.writing()
+
+    def turn(self, busy: bool) -> None:
+        """Note that a request has come, or has been answered."""
+        self.busy, self.since = busy, time.monotonic()
+
+
+class Connections:
+    """All that are open; where there are too many, the one that has idled longest is closed."""
+
+    def __init__(self, most: int = MOST_CONNECTIONS) -> None:
+        self._most = most
+        self._open: dict[IOStream, Connection] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, stream: IOStream) -> None:
+        """Keep a new connection, in the place of another where that has to be."""
+        while len(self._open) >= self._most:
+            self.close_one()
+        self._open[stream] = Connection(stream)
+
+    def find(self, stream: IOStream) -> Connection | None:
+        """Return the connection of a stream, if it is open."""
+        return self._open.get(stream)
+
+    def drop(self, stream: IOStream) -> None:
+        """Forget one that has ended."""
+        self._open.pop(stream, None)
+
+    def close_one(self) -> bool:
+        """Close the one that has idled longest, else the one that is oldest; tell whether any."""
+        idle = [each for each in self._open.values() if each.idle]
+        oldest = min(idle or self._open.values(), key=lambda each: each.since, default=None)
+        if oldest is None:
+            return False
+        self._close(oldest)
+        return True
+
+    def reserve(self, stream: IOStream, size: int) -> None:
+        """Make room for a page; those who have not read theirs for longest lose it."""
+        readers = [each for each in self._open.values() if each.unsent]
+        readers.sort(key=lambda each: each.since)
+        unsent = sum(each.unsent for each in readers)
+        for each in readers:
+            if unsent + size <= MOST_UNSENT_BYTES:
+                break
+            unsent -= each.unsent
+            self._close(each)
+        connection = self._open.get(stream)
+        if connection is not None:
+            connection.unsent = size
+
+    def _close(self, connection: Connection) -> None:
+        self.drop(connection.stream)
+        connection.stream.close()
+
+
+class Listener(HTTPServer):
+    """Tornado's server with a first deadline, a bound, and an accept loop that never spins.
+
+    ``find_context`` gives the TLS context of the moment; None for plain HTTP.
+    """
+
+    connections: Connections
+    find_context: Callable[[], ssl.SSLContext | None]
+
+    def initialize(  # type: ignore[override]
+        self,
+        request_callback: Any,
+        connections: Connections,
+        find_context: Callable[[], ssl.SSLContext | None],
+    ) -> None:
+        self.connections = connections
+        self.find_context = find_context
+        self._paused = False
+        super().initialize(
+            request_callback, max_header_size=MOST_REQUEST_BYTES, max_body_size=MOST_REQUEST_BYTES
+        )
+
+    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        for each in sockets:
+            _listening.add(each)
+            self._sockets[each.fileno()] = each
+            self._watch(each)
+
+    def _watch(self, listening: socket.socket) -> None:
+        loop = IOLoop.current()
+        loop.add_handler(listening, lambda *_: self._accept(listening), IOLoop.READ)
+        self._handlers[listening.fileno()] = lambda: loop.remove_handler(listening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(MOST_ACCEPTED):
+            try:
+                accepted, address = listening.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno not in NO_MORE:
+                    # Of a client that has gone already, in one of many ways.
+                    continue
+                if not self.connections.close_one():
+                    self._pause(listening)
+                    return
+                continue
+            self._open(accepted, address)
+
+    def _open(self, accepted: socket.socket, address: Any) -> None:
+        try:
+            self.ssl_options = self.find_context()
+            self._handle_connection(accepted, address)
+        except OSError:
+            accepted.close()
+
+    def _pause(self, listening: socket.socket) -> None:
+        if not self._paused:
+            self._paused = True
+            logger.warning("No descriptors are left, so connections have to wait.")
+        loop = IOLoop.current()
+        number = listening.fileno()
+        self._handlers[number]()
+        resume = loop.call_later(PAUSE_SECONDS, self._watch, listening)
+        self._handlers[number] = lambda: loop.remove_timeout(resume)
+
+    def handle_stream(self, stream: IOStream, address: Any) -> None:
+        # One of its own, since Tornado knows one deadline for the first request and for others.
+        self.conn_params = HTTP1ConnectionParameters(
+            max_header_size=MOST_REQUEST_BYTES,
+            header_timeout=FIRST_REQUEST_SECONDS,
+            max_body_size=MOST_REQUEST_BYTES,
+            body_timeout=BODY_SECONDS,
+        )
+        self._paused = False
+        self.connections.add(stream)
+        super().handle_stream(stream, address)
+
+    def on_close(self, server_conn: object) -> None:
+        self.connections.drop(cast(HTTP1ServerConnection, server_conn).stream)
+        super().on_close(server_conn)
+
+
+def _leave_sockets() -> None:
+    """Let no child that is forked keep the port from the next exporter."""
+    for each in list(_listening):
+        each.close()
+
+
+os.register_at_fork(after_in_child=_leave_sockets)

@@ -1,0 +1,102 @@
+"""What a scrape asks for, and what it gets: plain values between HTTP and whoever makes pages."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+# What is left of the client's time for encoding, sending and the way.
+OFFSET_SECONDS = 0.5
+# Prometheus' own default; who sends no timeout, such as a person with curl, waits as long.
+DEFAULT_SECONDS = 10.0
+# Whatever timeout is sent: nobody waits for longer, and nobody calls quick collectors slow.
+LONGEST_SECONDS = 120.0
+SHORTEST_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Question:
+    """One scrape: its headers as sent, its filters, and for how many seconds it may gather."""
+
+    accept: str = ""
+    accept_encoding: str = ""
+    names: Sequence[str] = ()
+    collect: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    seconds: float = DEFAULT_SECONDS - OFFSET_SECONDS
+
+
+@dataclass(frozen=True)
+class Page:
+    """The answer; ``encoding`` is a content coding, '' for none."""
+
+    body: bytes
+    content_type: str
+    encoding: str = ""
+
+
+class BadQuestionError(Exception):
+    """What is asked for does not exist; the text goes to who asked."""
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """The page of metrics under its path: ``make`` runs in a thread, ``describe`` gathers nothing.
+
+    ``describe`` returns the content type that a page would have. Both may raise BadQuestionError.
+    """
+
+    path: str
+    make: Callable[[Question], Page]
+    describe: Callable[[Question], str]
+
+
+def choose_seconds(header: str | None) -> float:
+    """Return how long to gather for a client that sent this timeout, or none that makes sense.
+
+    The header is ``X-Prometheus-Scrape-Timeout-Seconds``; what cannot be read is as good as none.
+    """
+    try:
+        sent = float(header or "")
+    except ValueError:
+        sent = math.nan
+    timeout = min(max(sent, SHORTEST_SECONDS), LONGEST_SECONDS) if sent > 0 else DEFAULT_SECONDS
+    return timeout - min(OFFSET_SECONDS, timeout / 2)
+
+
+async def run_in_thread(work: Callable[[], T]) -> T:
+    """Run work in a daemon thread: one that never returns must not keep the process from ending."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def succeed(result: T) -> None:
+        if not future.cancelled():
+            future.set_result(result)
+
+    def fail(error: Exception) -> None:
+        if not future.cancelled():
+            future.set_exception(error)
+
+    def run() -> None:
+        try:
+            try:
+                loop.call_soon_threadsafe(succeed, work())
+            except BadQuestionError as error:
+                loop.call_soon_threadsafe(fail, error)
+            except BaseException as raised:
+                # As itself, an exit would end the server, and a cancellation never be answered.
+                failure = RuntimeError("the page could not be made")
+                failure.__cause__ = raised
+                loop.call_soon_threadsafe(fail, failure)
+        except RuntimeError:
+            # The loop is closed: the process is ending, and nobody waits any more.
+            return
+
+    threading.Thread(target=run, name="scrape", daemon=True).start()
+    return await future
