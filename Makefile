@@ -28,11 +28,16 @@ test: .venv/development system-packages
 matrix: .venv/development
 	PATH="$$PATH:$$(printf '%s:' $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.*/bin)" $(BIN)/tox run
 
+## fuzz: 100,000 requests and configuration files that nobody meant to send
+fuzz: .venv/development
+	FUZZ_CASES=9100 $(BIN)/python -m pytest tests/fuzz
+
 ## bench: print ratios against peers, measured side by side
 bench: .venv/development
 	$(BIN)/python -m benchmarks.scrape
 	$(BIN)/python -m benchmarks.checkports
 	$(BIN)/python -m benchmarks.request
+	$(BIN)/python -m benchmarks.http
 
 prepare: .venv/installed
 	$(BIN)/python manage.py migrate --verbosity 0

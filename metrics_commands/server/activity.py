@@ -21,15 +21,12 @@ class Spent:
 
 @dataclass
 class Activity:
-    """Scrapes answered by status, in work and on their way, and what they took.
+    """Scrapes answered by status and on their way, and what they took.
 
-    ``gathering`` have no page yet; ``in_flight`` have not been read to their end. ``errors`` are
-    counted by cause, "gathering" or "encoding"; ``encode_seconds`` includes compression, and
-    ``page_bytes`` are as sent.
+    ``errors`` are counted by cause, "gathering" or "encoding"; ``page_bytes`` are as sent.
     """
 
     stopping: bool = False
-    gathering: int = 0
     in_flight: int = 0
     requests: Counter[int] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)

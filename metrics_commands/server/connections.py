@@ -10,7 +10,8 @@ import ssl
 import time
 import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any, cast
 
 from tornado.http1connection import HTTP1ConnectionParameters, HTTP1ServerConnection
@@ -27,33 +28,24 @@ FIRST_REQUEST_SECONDS = 10.0
 IDLE_SECONDS = 75.0
 BODY_SECONDS = 10.0
 MOST_REQUEST_BYTES = 32 * 1024
-# Pages that wait for clients to read them; each is counted for each of its readers.
+# Pages that wait for clients to read them, each counted once; who reads takes less time than this.
 MOST_UNSENT_BYTES = 64 * 2**20
+QUICK_SECONDS = 1.0
 # At once, before other connections have their turn.
 MOST_ACCEPTED = 128
 PAUSE_SECONDS = 0.1
 NO_MORE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
-_listening: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+_open_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
 
 @dataclass
 class Connection:
-    """A client's: ``busy`` while a request is answered, ``since`` when that last changed."""
+    """A client's: ``page`` is on its way to it, ``since`` when that began."""
 
     stream: IOStream
-    since: float = field(default_factory=time.monotonic)
-    busy: bool = False
-    unsent: int = 0
-
-    @property
-    def idle(self) -> bool:
-        """Tell whether nothing is asked and nothing on its way."""
-        return not self.busy and not self.stream.writing()
-
-    def turn(self, busy: bool) -> None:
-        """Note that a request has come, or has been answered."""
-        self.busy, self.since = busy, time.monotonic()
+    page: bytes = b""
+    since: float = 0.0
 
 
 class Connections:
@@ -61,51 +53,70 @@ class Connections:
 
     def __init__(self, most: int = MOST_CONNECTIONS) -> None:
         self._most = most
-        self._open: dict[IOStream, Connection] = {}
+        # Both in the order in which they came to be so.
+        self._idle: dict[IOStream, Connection] = {}
+        self._busy: dict[IOStream, Connection] = {}
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._idle) + len(self._busy)
 
     def add(self, stream: IOStream) -> None:
         """Keep a new connection, in the place of another where that has to be."""
-        while len(self._open) >= self._most:
+        while len(self) >= self._most:
             self.close_one()
-        self._open[stream] = Connection(stream)
+        self._idle[stream] = Connection(stream)
 
-    def find(self, stream: IOStream) -> Connection | None:
-        """Return the connection of a stream, if it is open."""
-        return self._open.get(stream)
+    def turn(self, stream: IOStream, *, busy: bool) -> None:
+        """Note that a request has come, or has been answered."""
+        connection = self._find(stream)
+        if connection is not None:
+            self.drop(stream)
+            (self._busy if busy else self._idle)[stream] = connection
 
     def drop(self, stream: IOStream) -> None:
         """Forget one that has ended."""
-        self._open.pop(stream, None)
+        self._idle.pop(stream, None)
+        self._busy.pop(stream, None)
 
     def close_one(self) -> bool:
-        """Close the one that has idled longest, else the one that is oldest; tell whether any."""
-        idle = [each for each in self._open.values() if each.idle]
-        oldest = min(idle or self._open.values(), key=lambda each: each.since, default=None)
-        if oldest is None:
-            return False
-        self._close(oldest)
-        return True
+        """Close the one that has idled longest, else the one busy longest; tell whether any."""
+        for stream in chain(self._idle, self._busy):
+            self._close(stream)
+            return True
+        return False
 
-    def reserve(self, stream: IOStream, size: int) -> None:
-        """Make room for a page; those who have not read theirs for longest lose it."""
-        readers = [each for each in self._open.values() if each.unsent]
-        readers.sort(key=lambda each: each.since)
-        unsent = sum(each.unsent for each in readers)
-        for each in readers:
-            if unsent + size <= MOST_UNSENT_BYTES:
-                break
-            unsent -= each.unsent
-            self._close(each)
-        connection = self._open.get(stream)
+    def begin_page(self, stream: IOStream, page: bytes) -> None:
+        """Note that a page is sent; where too many wait to be read, slow readers lose theirs."""
+        connection = self._find(stream)
+        if connection is None:
+            return
+        now = time.monotonic()
+        connection.page, connection.since = page, now
+        readers = [each for each in self._busy.values() if each.page]
+        slow = [each for each in readers if now - each.since >= QUICK_SECONDS]
+        # Scrapes at once send one page to many.
+        while slow and count_bytes(readers) > MOST_UNSENT_BYTES:
+            closed = slow.pop(0)
+            closed.page = b""
+            self._close(closed.stream)
+
+    def end_page(self, stream: IOStream) -> None:
+        """Note that a client has its page, or will not have it."""
+        connection = self._find(stream)
         if connection is not None:
-            connection.unsent = size
+            connection.page = b""
 
-    def _close(self, connection: Connection) -> None:
-        self.drop(connection.stream)
-        connection.stream.close()
+    def _find(self, stream: IOStream) -> Connection | None:
+        return self._idle.get(stream) or self._busy.get(stream)
+
+    def _close(self, stream: IOStream) -> None:
+        self.drop(stream)
+        stream.close()
+
+
+def count_bytes(readers: Iterable[Connection]) -> int:
+    """Return the size of the pages that wait for their readers."""
+    return sum({id(each.page): len(each.page) for each in readers}.values())
 
 
 class Listener(HTTPServer):
@@ -132,7 +143,7 @@ class Listener(HTTPServer):
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
         for each in sockets:
-            _listening.add(each)
+            _open_sockets.add(each)
             self._sockets[each.fileno()] = each
             self._watch(each)
 
@@ -183,6 +194,7 @@ class Listener(HTTPServer):
             body_timeout=BODY_SECONDS,
         )
         self._paused = False
+        _open_sockets.add(stream.socket)
         self.connections.add(stream)
         super().handle_stream(stream, address)
 
@@ -192,8 +204,8 @@ class Listener(HTTPServer):
 
 
 def _leave_sockets() -> None:
-    """Let no child that is forked keep the port from the next exporter."""
-    for each in list(_listening):
+    """Let no child that is forked keep the port from the next exporter, or a client waiting."""
+    for each in list(_open_sockets):
         each.close()
 
 

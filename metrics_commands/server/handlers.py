@@ -5,23 +5,27 @@ from __future__ import annotations
 import html
 import logging
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import responses
 from typing import Any, cast
 
 from tornado.http1connection import HTTP1Connection
+from tornado.ioloop import IOLoop
+from tornado.iostream import IOStream
 from tornado.web import HTTPError, RequestHandler
 
 from .activity import Activity
 from .authentication import CHALLENGE
-from .connections import IDLE_SECONDS, Connection, Connections
+from .connections import IDLE_SECONDS, Connections
 from .gate import Gate
-from .telemetry import Telemetry
+from .telemetry import PagesInWork, Telemetry
 
 logger = logging.getLogger("metrics_commands")
 
 METHODS = ("GET", "HEAD")
 MOST_REQUESTS = 40
+# From the first byte of an answer to its last.
+WRITE_SECONDS = 30.0
 START_PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><title>Django metrics</title></head>
@@ -38,9 +42,9 @@ START_PAGE = """<!DOCTYPE html>
 """
 
 
-@dataclass(frozen=True)
+@dataclass
 class Service:
-    """What the handlers share; ``most_requests`` are scrapes in work at once, 0 for any number."""
+    """What the handlers share; ``most_requests`` are pages in work at once, 0 for any number."""
 
     telemetry: Telemetry
     gate: Gate
@@ -48,6 +52,15 @@ class Service:
     connections: Connections
     most_requests: int = MOST_REQUESTS
     access_log: bool = False
+    pages: PagesInWork = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pages = PagesInWork(self.telemetry.make, self.most_requests)
+
+
+def _close_if_stuck(stream: IOStream) -> None:
+    if stream.writing():
+        stream.close()
 
 
 class AnyMethod(Container[str]):
@@ -76,15 +89,9 @@ class PlainHandler(RequestHandler):
         """Return the connection as Tornado has it."""
         return cast(HTTP1Connection, self.request.connection)
 
-    @property
-    def connection(self) -> Connection | None:
-        """Return the connection as we count it; None once it is closed."""
-        return self.service.connections.find(self.http.stream)
-
     async def prepare(self) -> None:
         self.http.params.header_timeout = IDLE_SECONDS
-        if self.connection is not None:
-            self.connection.turn(busy=True)
+        self.service.connections.turn(self.http.stream, busy=True)
         if self.service.gate.is_outdated(self.http.stream):
             # Without an answer, so that an HTTP client asks again on a new connection.
             self.http.close()
@@ -104,8 +111,11 @@ class PlainHandler(RequestHandler):
             raise HTTPError(405)
 
     def on_finish(self) -> None:
-        if self.connection is not None:
-            self.connection.turn(busy=False)
+        stream = self.http.stream
+        if stream.writing():
+            # The next request waits for that, and its deadline with it.
+            IOLoop.current().call_later(WRITE_SECONDS, _close_if_stuck, stream)
+        self.service.connections.turn(self.http.stream, busy=False)
 
     def compute_etag(self) -> str | None:
         """Return nothing: no two pages are alike, and hashing one costs more than sending it."""

@@ -8,13 +8,10 @@ import logging
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError
 
-from .handlers import PlainHandler
-from .telemetry import BadQuestionError, Page, Question, choose_seconds, run_in_thread
+from .handlers import WRITE_SECONDS, PlainHandler
+from .telemetry import BadQuestionError, Page, Question, TooManyError, choose_seconds
 
 logger = logging.getLogger("metrics_commands")
-
-# From the first byte of the page to its last.
-WRITE_SECONDS = 30.0
 
 
 class ScrapeHandler(PlainHandler):
@@ -27,15 +24,9 @@ class ScrapeHandler(PlainHandler):
         activity = self.service.activity
         if activity.stopping:
             raise HTTPError(503)
-        limit = self.service.most_requests
-        if limit and activity.gathering >= limit:
-            self._refuse(503, f"Limit of concurrent requests reached ({limit}), try again later.")
-            return
         activity.in_flight += 1
         try:
-            page = await self._make()
-            if page is not None:
-                await self._send(page)
+            await self._send(await self._make())
         except asyncio.CancelledError:
             # Only the end of the server cancels; Tornado before 6.6 logs that as an error.
             raise HTTPError(503) from None
@@ -60,46 +51,52 @@ class ScrapeHandler(PlainHandler):
         return Question(
             accept=",".join(headers.get_list("Accept")),
             accept_encoding=",".join(headers.get_list("Accept-Encoding")),
-            names=self.get_query_arguments("name[]"),
-            collect=self.get_query_arguments("collect[]"),
-            exclude=self.get_query_arguments("exclude[]"),
+            names=tuple(self.get_query_arguments("name[]")),
+            collect=tuple(self.get_query_arguments("collect[]")),
+            exclude=tuple(self.get_query_arguments("exclude[]")),
             seconds=choose_seconds(headers.get("X-Prometheus-Scrape-Timeout-Seconds")),
         )
 
     async def _make(self) -> Page | None:
         """Return the page, or None where the question was refused."""
-        question = self._read_question()
-        self.service.activity.gathering += 1
         try:
-            return await run_in_thread(lambda: self.service.telemetry.make(question))
+            return await self.service.pages.make(self._read_question())
         except BadQuestionError as error:
             self._refuse(400, str(error))
-            return None
-        finally:
-            self.service.activity.gathering -= 1
+        except TooManyError:
+            limit = self.service.most_requests
+            self._refuse(503, f"Limit of concurrent requests reached ({limit}), try again later.")
+        return None
 
-    async def _send(self, page: Page) -> None:
+    async def _send(self, page: Page | None) -> None:
         """Send a page, and wait until the client has it, so that an orderly end waits as well."""
+        if page is None:
+            return
         self._set_type(page.content_type)
         if page.encoding:
             self.set_header("Content-Encoding", page.encoding)
         self.set_header("Content-Length", len(page.body))
-        self.service.connections.reserve(self.http.stream, len(page.body))
+        stream = self.http.stream
+        self.service.connections.begin_page(stream, page.body)
+        writing = self._write(page.body)
+        # Of a client that leaves, the error, its traceback and these frames hold each other, and
+        # would hold the page until the next full garbage collection.
+        del page
         try:
-            await asyncio.wait_for(self._write(page.body), WRITE_SECONDS)
+            await asyncio.wait_for(writing, WRITE_SECONDS)
         except StreamClosedError:
             logger.debug("A client left before it had the whole page.")
         except asyncio.TimeoutError:
             logger.debug("A client did not read the page within %d s.", WRITE_SECONDS)
             self.http.close()
         finally:
-            if self.connection is not None:
-                self.connection.unsent = 0
+            self.service.connections.end_page(stream)
 
     async def _write(self, body: bytes) -> None:
         # Apart from the headers, since Tornado copies a body that it sends with them.
         headers_sent = self.flush()
         body_sent = self.http.write(body)
+        del body
         await headers_sent
         await body_sent
         await self.finish()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -26,9 +27,9 @@ class Question:
 
     accept: str = ""
     accept_encoding: str = ""
-    names: Sequence[str] = ()
-    collect: Sequence[str] = ()
-    exclude: Sequence[str] = ()
+    names: tuple[str, ...] = ()
+    collect: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     seconds: float = DEFAULT_SECONDS - OFFSET_SECONDS
 
 
@@ -55,6 +56,46 @@ class Telemetry:
     path: str
     make: Callable[[Question], Page]
     describe: Callable[[Question], str]
+
+
+class TooManyError(Exception):
+    """As many pages are being made as may be at once."""
+
+
+class PagesInWork:
+    """The pages that are being made: who asks for the same meanwhile gets the same.
+
+    So any number of scrapes at once cost no more than one, as long as they ask alike.
+    """
+
+    def __init__(self, make: Callable[[Question], Page], most: int) -> None:
+        self._make = make
+        self._most = most
+        self._latest: dict[Question, tuple[float, asyncio.Task[Page]]] = {}
+        self._going: set[asyncio.Task[Page]] = set()
+
+    async def make(self, question: Question) -> Page:
+        """Return the page, or raise TooManyError where too many others are in work."""
+        now = time.monotonic()
+        began, task = self._latest.get(question, (now, None))
+        # One that takes longer than it may is stuck, and must not hold up who comes later.
+        if task is None or now - began > question.seconds:
+            if self._most and len(self._going) >= self._most:
+                raise TooManyError
+            task = asyncio.create_task(run_in_thread(lambda: self._make(question)))
+            self._latest[question] = now, task
+            self._going.add(task)
+            task.add_done_callback(lambda done: self._forget(question, done))
+        # Others wait for the same: who leaves must not cancel it.
+        return await asyncio.shield(task)
+
+    def _forget(self, question: Question, done: asyncio.Task[Page]) -> None:
+        self._going.discard(done)
+        if question in self._latest and self._latest[question][1] is done:
+            del self._latest[question]
+        if not done.cancelled():
+            # Known to asyncio as seen, also where all who waited have gone.
+            done.exception()
 
 
 def choose_seconds(header: str | None) -> float:

@@ -59,10 +59,11 @@ class Server:
         """Return a connection that is kept alive between requests."""
         return http.client.HTTPConnection(*self.address, timeout=TIMEOUT)
 
-    def send_scrape(self, receive_buffer: int | None = None) -> socket.socket:
+    def send_scrape(self, receive_buffer: int | None = None, query: str = "") -> socket.socket:
         """Ask for the metrics, and do not wait for them."""
         client = self.connect(receive_buffer)
-        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        request = f"GET /metrics{query} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        client.sendall(request.encode())
         return client
 
     def exchange(self, request: bytes) -> bytes:

@@ -20,7 +20,6 @@ from metrics_commands.server import connections, door
 from tests.processes import TIMEOUT
 from tests.server.certificates import (
     AUTHORITY,
-    OTHER,
     SERVER,
     make_client,
     write_certificate,
@@ -409,7 +408,7 @@ def test_a_new_certificate_is_shown_and_old_connections_are_given_up(tmp_path: P
         connection = connect(server, make_client())
         assert exchange(connection).body == PLAIN
         before = find_shown(server)
-        write_certificate(tmp_path, "server", OTHER)
+        write_certificate(tmp_path, "server", AUTHORITY.issue_cert("localhost", "127.0.0.1"))
         ask_in_vain(connection)
         assert find_shown(server) not in (None, before)
         assert exchange(connection).body == PLAIN

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from metrics_commands.server.handlers import MOST_REQUESTS
-from tests.processes import fetch
+from tests.processes import fetch, wait_until
 from tests.server.serving import CONTENT_TYPE, PLAIN, Gate, Server, read_all, running
 
 
@@ -171,11 +171,11 @@ def test_a_slow_scrape_does_not_delay_other_answers() -> None:
         assert read_all(client).endswith(PLAIN)
 
 
-def test_more_scrapes_at_once_than_the_limit_are_refused_and_later_served() -> None:
+def test_more_pages_at_once_than_the_limit_are_refused_and_later_served() -> None:
     """Scrapes that hang use a bounded number of threads; when they end, service resumes."""
     gate = Gate()
     with running(gate) as server:
-        clients = [server.send_scrape() for _ in range(MOST_REQUESTS)]
+        clients = [server.send_scrape(query=f"?name[]={each}") for each in range(MOST_REQUESTS)]
         gate.wait_until_entered(MOST_REQUESTS)
         status, _, body = fetch(f"{server.url}/metrics")
         assert (status, str(MOST_REQUESTS) in body.decode()) == (503, True)
@@ -184,6 +184,22 @@ def test_more_scrapes_at_once_than_the_limit_are_refused_and_later_served() -> N
             with client:
                 assert read_all(client).startswith(b"HTTP/1.1 200 ")
         assert fetch(f"{server.url}/metrics")[0] == 200
+
+
+def test_scrapes_at_once_that_ask_alike_have_one_page() -> None:
+    """Ten Prometheus servers, or two hundred clients that mean harm, cost one gather."""
+    gate = Gate()
+    with running(gate, most_requests=1) as server:
+        first = server.send_scrape()
+        gate.wait_until_entered()
+        others = [server.send_scrape() for _ in range(200)]
+        wait_until(lambda: server.service.activity.in_flight == 201)
+        first.close()
+        gate.opened.set()
+        for client in others:
+            with client:
+                assert read_all(client).endswith(PLAIN)
+        assert len(gate.entered) == 1
 
 
 def test_a_client_that_leaves_before_its_page_is_made_costs_nothing(

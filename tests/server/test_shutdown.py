@@ -64,7 +64,9 @@ class Child:
         if receive_buffer is not None:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         client.connect(("127.0.0.1", self.port))
-        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        # One page each: who asks for the same shares it.
+        line = f"GET /metrics?name[]={expected} HTTP/1.1"
+        client.sendall(f"{line}\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
         self.process.wait_for(f"gathering {expected}")
         return client
 

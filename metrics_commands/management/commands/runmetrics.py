@@ -35,6 +35,7 @@ from ...server.door import Door
 from ...server.server import serve
 from ...server.shutdown import EndedEarly, Shutdown
 from ...server.telemetry import Question
+from ..memory import return_large_blocks
 from ..metrics_directory import Tenure, announce_directory, open_directory, take_directory
 from ..pages import Pages
 from ..patience import Patience
@@ -104,6 +105,7 @@ def run(config: conf.Config, names: Sequence[str]) -> None:
             logger.warning("%s %s (%s)", finding.what, finding.why, finding.id)
     if config.sd_file is not None:
         TargetFile(config.sd_file).examine()
+    return_large_blocks()
     with suppress(EndedEarly), Shutdown() as shutdown:
         door = Door(config.web_config_file)
         tenure = Tenure(open_directory(config))
