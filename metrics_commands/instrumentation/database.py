@@ -14,6 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import TransactionManagementError
 
 from .database_families import database_families, find_database_row
+from .database_pools import watch_pool
 from .guard import report_loss
 from .store import current_store
 from .tally import current_tally
@@ -42,6 +43,7 @@ def watch_connection(connection: BaseDatabaseWrapper) -> None:
     try:
         if count_query in connection.execute_wrappers or is_of_peer(type(connection)):
             return
+        watch_pool(connection)
         attributes: Any = connection
         attributes.get_new_connection = partial(
             open_connection, connection, connection.get_new_connection

@@ -17,6 +17,7 @@ from prometheus_client import REGISTRY, Metric
 from prometheus_client.utils import floatToGoString
 
 from .. import exporter_settings, worker_settings
+from ..multiprocess.numbers import NumberFile
 from .guard import report_loss
 from .store import Slot, Store, current_store
 
@@ -88,8 +89,23 @@ class Family(ABC):
         """Add a cell's samples to a family."""
 
 
-class Counter(Family):
-    """A count; its cell is one Slot."""
+class Number(Family):
+    """One number for each set of label values; its cell is one Slot."""
+
+    suffix = ""
+
+    def _make(self, store: Store, values: tuple[str, ...]) -> Slot:
+        labels = dict(zip(self.labels, values, strict=True))
+        [slot] = store.add(self.kind, [self._key(f"{self.name}{self.suffix}", labels)])
+        return slot
+
+    def _show(self, family: Metric, labels: dict[str, str], cell: Slot) -> None:
+        value = cell.numbers.view[cell.position]
+        family.add_sample(f"{self.name}{self.suffix}", labels, value)
+
+
+class Counter(Number):
+    """A count."""
 
     kind = type = "counter"
     suffix = "_total"
@@ -103,15 +119,6 @@ class Counter(Family):
         except Exception:
             report_loss(self.name)
 
-    def _make(self, store: Store, values: tuple[str, ...]) -> Slot:
-        labels = dict(zip(self.labels, values, strict=True))
-        [slot] = store.add(self.kind, [self._key(f"{self.name}{self.suffix}", labels)])
-        return slot
-
-    def _show(self, family: Metric, labels: dict[str, str], cell: Slot) -> None:
-        value = cell.numbers.view[cell.position]
-        family.add_sample(f"{self.name}{self.suffix}", labels, value)
-
 
 class Gauge(Counter):
     """A number that goes up and down: the sum over all workers that live."""
@@ -119,6 +126,36 @@ class Gauge(Counter):
     kind = "gauge_livesum"
     type = "gauge"
     suffix = ""
+
+
+class LatestGauge(Number):
+    """A number that whoever set it last has set; it outlives the process."""
+
+    kind = "gauge_mostrecent"
+    type = "gauge"
+
+    def set(self, value: float, *values: str, moment: float) -> None:
+        """Set the number of some label values; a failure is logged once, and never raised.
+
+        ``moment`` is when, in Unix time: of several processes the latest is shown.
+        """
+        self._put(value, values, moment, onto=False)
+
+    def add(self, amount: float, *values: str, moment: float) -> None:
+        """Do the same with the sum of what this process has added."""
+        self._put(amount, values, moment, onto=True)
+
+    def _put(self, value: float, values: tuple[str, ...], moment: float, *, onto: bool) -> None:
+        try:
+            with current_store().lock:
+                numbers, position = self.cell(*values)
+                view = numbers.view
+                view[position] = value + (view[position] if onto else 0.0)
+                if isinstance(numbers, NumberFile):
+                    # It stands beside the value, and comes last: without it nothing is shown.
+                    view[position + 1] = moment
+        except Exception:
+            report_loss(self.name)
 
 
 class Cells(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 from ..directory import own_directory
@@ -13,6 +13,8 @@ from ..multiprocess.identity import new_identity
 from ..multiprocess.numbers import NOWHERE, NumberFile, Numbers, NumbersInMemory
 
 getpid = os.getpid
+# Called when a process has opened its first file.
+beginnings: list[Callable[[], None]] = []
 
 
 class Slot(NamedTuple):
@@ -68,9 +70,13 @@ class Store:
         directory = own_directory()
         if directory is None:
             self._files[kind] = NumbersInMemory()
-        else:
-            self._identity = self._identity or new_identity()
-            self._files[kind] = NumberFile(str(directory / f"{kind}_{self._identity}.db"))
+            return self._files[kind]
+        is_first = not self._identity
+        self._identity = self._identity or new_identity()
+        self._files[kind] = NumberFile(str(directory / f"{kind}_{self._identity}.db"))
+        if is_first:
+            for begin in beginnings:
+                begin()
         return self._files[kind]
 
 
