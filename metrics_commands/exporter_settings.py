@@ -98,6 +98,15 @@ EXPORT_MIGRATIONS = Setting(
     "Whether the exporter looks for unapplied migrations in every database.",
     in_environment=False,
 )
+COUNTED_MODELS: Setting[tuple[str, ...]] = Setting(
+    "PROMETHEUS_METRICS_COUNTED_MODELS",
+    parsers.parse_names,
+    (),
+    "Model whose rows the exporter counts, as 'app.Model'.",
+    option="--count-model",
+    metavar="APP.MODEL",
+    repeatable=True,
+)
 WEB_CONFIG_FILE: Setting[Path | None] = Setting(
     "PROMETHEUS_METRICS_WEB_CONFIG_FILE",
     parsers.parse_file,
@@ -158,6 +167,7 @@ EXPORTER_SETTINGS: tuple[Setting[Any], ...] = (
     COLLECTORS,
     NO_COLLECTORS,
     EXPORT_MIGRATIONS,
+    COUNTED_MODELS,
     WEB_CONFIG_FILE,
     MAX_REQUESTS,
     OPEN_HEALTH,

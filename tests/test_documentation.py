@@ -11,12 +11,18 @@ from django.core.management import load_command_class
 from prometheus_client import Metric
 
 from metrics_commands import conf
+from metrics_commands.collectors import database, tasks
 from metrics_commands.collectors.registry import BUILT_IN, Surroundings, make_collectors
 from metrics_commands.finding import SEVERITIES
+from metrics_commands.instrumentation import role
 from metrics_commands.instrumentation.cache_families import cache_families
+from metrics_commands.instrumentation.celery_families import celery_families
+from metrics_commands.instrumentation.command_families import command_families
 from metrics_commands.instrumentation.database_families import database_families
+from metrics_commands.instrumentation.database_pools import pool_families
 from metrics_commands.instrumentation.families import FAMILIES
 from metrics_commands.instrumentation.request_families import request_families
+from metrics_commands.instrumentation.task_families import task_families
 from metrics_commands.multiprocess.folding import Folder
 from metrics_commands.multiprocess.reader import DirectoryReader
 from metrics_commands.server.activity import Activity
@@ -27,6 +33,31 @@ README = (ROOT / "README.md").read_text()
 PORTS = (ROOT / "docs" / "ports.md").read_text()
 METRICS = (ROOT / "docs" / "metrics.md").read_text()
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
+
+
+DECLARATIONS: tuple[Callable[[], object], ...] = (
+    request_families,
+    database_families,
+    cache_families,
+    pool_families,
+    command_families,
+    task_families,
+    celery_families,
+    role.starts,
+)
+# The tests of these collectors ask real servers, and look for these names.
+SHOWN_ELSEWHERE = {
+    "celery_worker_up": "gauge",
+    "celery_queue_length": "gauge",
+    "django_cache_up": "gauge",
+    "django_cache_ping_duration_seconds": "gauge",
+    "django_cache_redis_memory_bytes": "gauge",
+    "django_cache_redis_max_memory_bytes": "gauge",
+    "django_cache_redis_evicted_keys": "counter",
+    "django_cache_redis_keyspace_hits": "counter",
+    "django_cache_redis_keyspace_misses": "counter",
+    "django_model_rows": "gauge",
+}
 
 
 @pytest.mark.parametrize("setting", conf.SETTINGS, ids=lambda setting: setting.name)
@@ -69,10 +100,13 @@ def list_families() -> Iterable[Metric]:
     for family in make_collectors(names, surroundings).gather().families:
         if isinstance(family, Metric):
             yield family
-    for declare in (request_families, database_families, cache_families):
+    yield from (*database.make_families(""), *tasks.make_families(""))
+    for name, kind in SHOWN_ELSEWHERE.items():
+        yield Metric(name, "Shown where there is a server to ask.", kind)
+    for declare in DECLARATIONS:
         declare()
     for declared in FAMILIES:
-        if declared.name.startswith("django_"):
+        if declared.name.startswith(("django_", "celery_")):
             yield Metric(declared.name, declared.documentation, declared.type)
 
 

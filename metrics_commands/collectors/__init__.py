@@ -1,1 +1,5 @@
-"""What the exporter knows by itself: one file is one collector with one name."""
+"""What the exporter knows by itself, one file for each name, and ``collector`` for your own."""
+
+from .declaration import collector
+
+__all__ = ["collector"]

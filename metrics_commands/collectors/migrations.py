@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
 
 from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from prometheus_client import Metric
 from prometheus_client.metrics_core import GaugeMetricFamily
 
 from .. import exporter_settings
-from .registry import FAILURES, Surroundings, register
+from .databases import borrowed_databases, list_databases
+from .looks import Looks
+from .registry import Surroundings, register
 
 INTERVAL_SECONDS = 30.0
 PATIENCE_SECONDS = 5.0
-NO_DATABASE = "django.db.backends.dummy"
 
 
 @register("migrations")
@@ -29,41 +27,24 @@ class MigrationsCollector:
 
     def __init__(self, surroundings: Surroundings, patience: float = PATIENCE_SECONDS) -> None:
         self._prefix = f"{surroundings.namespace}_" if surroundings.namespace else ""
-        self._patience = patience
         self._aliases = list_aliases()
-        self._looks: dict[str, Look] = {}
+        self._looks = Looks("migrations", count_migrations, patience)
 
     def collect(self) -> Iterable[Metric]:
         """Yield both families, of the databases that have answered; raise for the others."""
         unapplied = self._make("unapplied", "Migrations that a database has yet to see.")
         applied = self._make("applied", "Migrations that a database has seen.")
         problems = []
-        for look in self._look():
+        for look in self._looks.look(self._aliases):
             if look.found is not None:
                 applied.add_metric([look.alias], look.found[0])
                 unapplied.add_metric([look.alias], look.found[1])
             else:
-                problems.append(f"database {look.alias}: {look.problem or look.complain()}")
+                problems.append(f"database {look.alias}: {look.complain()}")
         yield unapplied
         yield applied
         if problems:
             raise RuntimeError("; ".join(problems))
-
-    def _look(self) -> Sequence[Look]:
-        """Look into all databases at once; return the looks, whether they have ended or not.
-
-        One that still goes on from an earlier time is waited for no longer.
-        """
-        begun = []
-        for alias in self._aliases:
-            if alias not in self._looks or not self._looks[alias].is_alive():
-                self._looks[alias] = Look(alias)
-                self._looks[alias].start()
-                begun.append(self._looks[alias])
-        end = time.monotonic() + self._patience
-        for look in begun:
-            look.join(max(0.0, end - time.monotonic()))
-        return list(self._looks.values())
 
     def _make(self, which: str, documentation: str) -> GaugeMetricFamily:
         name = f"{self._prefix}django_migrations_{which}_total"
@@ -72,30 +53,8 @@ class MigrationsCollector:
 
 def list_aliases() -> list[str]:
     """Return the databases that there are; none where the setting says so."""
-    if not exporter_settings.EXPORT_MIGRATIONS.resolve_or_default():
-        return []
-    return [name for name in connections if connections.settings[name]["ENGINE"] != NO_DATABASE]
-
-
-class Look(threading.Thread):
-    """A look into one database, which costs the others no time if it has to wait."""
-
-    def __init__(self, alias: str) -> None:
-        super().__init__(name=f"migrations {alias}", daemon=True)
-        self.alias = alias
-        self.found: tuple[int, int] | None = None
-        self.problem = ""
-        self._began = time.monotonic()
-
-    def run(self) -> None:
-        try:
-            self.found = count_migrations(self.alias)
-        except FAILURES as error:
-            self.problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-    def complain(self) -> str:
-        """Say how long there has been no answer."""
-        return f"no answer for {time.monotonic() - self._began:.0f} seconds"
+    wanted = exporter_settings.EXPORT_MIGRATIONS.resolve_or_default()
+    return list_databases() if wanted else []
 
 
 class Loader(MigrationLoader):
@@ -116,14 +75,10 @@ def read_disk() -> dict[str, object]:
 
 
 def count_migrations(alias: str) -> tuple[int, int]:
-    """Return how many migrations a database has seen, and how many not; close what was opened."""
-    connection = connections[alias]
-    try:
+    """Return how many migrations a database has seen, and how many not."""
+    with borrowed_databases():
         # It asks the database, since what a squashed migration stands for depends on that.
-        loader = Loader(connection)
-    finally:
-        # Not connection.close(), which leaves a database in memory open, as tests have one.
-        BaseDatabaseWrapper.close(connection)
+        loader = Loader(connections[alias])
     return len(loader.applied_migrations), len(
         loader.graph.nodes.keys() - loader.applied_migrations
     )

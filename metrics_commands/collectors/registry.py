@@ -8,8 +8,11 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
+from django.db.models import Model
 from prometheus_client import Metric
 
 from ..errors import ConfigurationError
@@ -24,9 +27,12 @@ logger = logging.getLogger("metrics_commands")
 # Code of others also gives up by sys.exit(), which is no reason to end the exporter.
 FAILURES = (Exception, SystemExit, GeneratorExit, asyncio.CancelledError)
 BUILT_IN = (
-    "application", "build_info", "gc", "http", "migrations", "platform", "port", "process",
-    "system", "value_files",
+    "application", "build_info", "cache", "celery", "database", "gc", "host", "http", "migrations",
+    "models", "platform", "port", "process", "system", "tasks", "value_files", "worker_processes",
+    "workers",
 )  # fmt: skip
+OFF_BY_DEFAULT = frozenset({"host", "worker_processes"})
+MOST_NAMES = 40
 # Prometheus itself waits for 10 s by default; the rest is for writing the page and sending it.
 DEFAULT_SECONDS = 9.5
 LONGEST_NAME = 80
@@ -105,13 +111,16 @@ class Served(Protocol):
 class Surroundings:
     """What a collector is given: the metrics' prefix, the reader of the value files, and more.
 
-    ``count_moves`` tells how often the port has changed; ``served`` is None where nobody serves.
+    ``count_moves`` tells how often the port has changed; ``served`` is None where nobody serves;
+    ``directory`` is that of the value files; ``counted_models`` are those of the options.
     """
 
     namespace: str = ""
     value_files: ValueFiles | None = None
     count_moves: Callable[[], int] = lambda: 0
     served: Served | None = None
+    directory: Path | None = None
+    counted_models: tuple[type[Model], ...] | None = None
 
 
 Factory = Callable[[Surroundings], Collector]
@@ -134,10 +143,13 @@ class QueryError(ValueError):
 
 
 class CollectorSet:
-    """The collectors of one exporter, in the order of their names."""
+    """The collectors of one exporter that are on, in order, and the names of all there are."""
 
-    def __init__(self, collectors: Mapping[str, Collector]) -> None:
+    def __init__(
+        self, collectors: Mapping[str, Collector], known: Collection[str] = BUILT_IN
+    ) -> None:
         self.collectors = collectors
+        self._known = known
         threads = Threads()
         self._runners = {name: Runner(name, each, threads) for name, each in collectors.items()}
         self._lock = threading.Lock()
@@ -173,7 +185,7 @@ class CollectorSet:
             raise QueryError("Combined collect and exclude queries are not allowed.")
         for name in (*collect, *exclude):
             if name not in self.collectors:
-                state = "disabled" if name in BUILT_IN else "missing"
+                state = "disabled" if name in self._known else "missing"
                 # Without the quotation marks, as other exporters write it.
                 shown = ascii(name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}...")
                 raise QueryError(
@@ -183,29 +195,49 @@ class CollectorSet:
         return tuple(name for name in self.collectors if name in left)
 
 
-def choose_collectors(switches: Mapping[str, Switch]) -> list[str]:
-    """Return the names of the collectors that are on; unknown names raise ConfigurationError."""
+def choose_collectors(
+    switches: Mapping[str, Switch], own: Collection[str] = (), *, strict: bool = True
+) -> list[str]:
+    """Return the names of the collectors that are on, of ours and of the project's own.
+
+    Unknown names raise ConfigurationError where all of the project's own could be read.
+    """
+    known = [*BUILT_IN, *own]
     for name, switch in switches.items():
-        if name not in BUILT_IN:
+        if strict and name not in known:
+            left_out = ", …" if len(known) > MOST_NAMES else ""
             raise ConfigurationError(
                 f"{switch.given.label} names {shorten(name)}, which is no collector:"
-                f" it should be one of {', '.join(BUILT_IN)}.",
+                f" it should be one of {', '.join(known[:MOST_NAMES])}{left_out}.",
                 from_option=switch.given.source == "option",
             )
-    return [name for name in BUILT_IN if name not in switches or switches[name].on]
+    return [
+        name
+        for name in known
+        if (switches[name].on if name in switches else name not in OFF_BY_DEFAULT)
+    ]
 
 
-def make_collectors(names: Iterable[str], surroundings: Surroundings) -> CollectorSet:
+def make_collectors(
+    names: Iterable[str],
+    surroundings: Surroundings,
+    own: Mapping[str, Collector] = MappingProxyType({}),
+) -> CollectorSet:
     """Import and make the named collectors; one that cannot be made is logged and left out."""
     collectors: dict[str, Collector] = {}
     for name in names:
         try:
-            import_module(f"{__package__}.{name}")
-            collectors[name] = _factories[name](surroundings)
+            collectors[name] = own[name] if name in own else make(name, surroundings)
         except FAILURES:
             logger.exception("Collector %s cannot start; the others are served.", name)
             collectors[name] = _Broken()
-    return CollectorSet(collectors)
+    return CollectorSet(collectors, {*BUILT_IN, *own})
+
+
+def make(name: str, surroundings: Surroundings) -> Collector:
+    """Import and make a collector of ours."""
+    import_module(f"{__package__}.{name}")
+    return _factories[name](surroundings)
 
 
 class _Broken:

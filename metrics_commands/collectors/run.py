@@ -7,14 +7,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from copy import copy
 from typing import TYPE_CHECKING, cast
 
-from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 from prometheus_client import Metric
 
+from .databases import borrowed_databases
 from .threads import Threads
 
 if TYPE_CHECKING:
@@ -108,10 +106,10 @@ class Runner:
             self._finish()
 
     def _work(self) -> None:
-        self._collect()
         # Not where the run is at hand: before Python 3.11 Django's look-up of connections leaves
         # cycles behind that would keep its callers' variables until the next collection.
-        forget_connections()
+        with borrowed_databases():
+            self._collect()
 
     def _collect(self) -> None:
         run = cast(Run, self._going)
@@ -161,12 +159,3 @@ def unite(first: Metric, second: Metric) -> Metric:
     joined = copy(first)
     joined.samples = [*first.samples, *second.samples]
     return joined
-
-
-def forget_connections() -> None:
-    """Close the databases that a collector opened in this thread, which may not run it again."""
-    for connection in connections.all(initialized_only=True):
-        with suppress(Exception):
-            # Not connection.close(), which leaves a database in memory open, as tests have one.
-            BaseDatabaseWrapper.close(connection)
-        del connections[connection.alias]

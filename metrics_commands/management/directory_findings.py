@@ -115,13 +115,7 @@ def examine_content(directory: Directory) -> Iterator[Finding]:
         f" {workers}.",
         "" if workers else "The web process writes there once it runs with these settings.",
     )
-    for why, count in sorted(reader.explain_unknown().items()):
-        yield Finding(
-            make_id(25),
-            "warning",
-            f"{count} value files there will never be folded: {why}.",
-            "They are served, but pile up as workers come and go.",
-        )
+    yield from examine_workers(reader)
     if exporter is not None:
         yield Finding(
             make_id(28),
@@ -129,6 +123,26 @@ def examine_content(directory: Directory) -> Iterator[Finding]:
             f"An exporter serves this directory: pid {exporter.pid}"
             f" at {' and '.join(exporter.urls)}.",
             "A second one waits up to --port-wait for its end, and then gives up.",
+        )
+
+
+def examine_workers(reader: DirectoryReader) -> Iterator[Finding]:
+    """Yield of whose workers the exporter could not tell all."""
+    for why, count in sorted(reader.explain_unknown().items()):
+        yield Finding(
+            make_id(25),
+            "warning",
+            f"{count} value files there will never be folded: {why}.",
+            "They are served, but pile up as workers come and go.",
+        )
+    for why, count in sorted(reader.explain_hidden().items()):
+        yield Finding(
+            make_id(42),
+            "info",
+            f"{count} processes that left value files there are out of this one's sight: {why}.",
+            "They are counted, but their CPU time, memory, open files and threads are not shown."
+            ' To share a PID namespace, write `pid: "service:NAME"` in a compose file, and'
+            " `shareProcessNamespace: true` for a pod.",
         )
 
 

@@ -13,6 +13,8 @@ from django.conf import settings
 
 from .. import conf, exporter_settings
 from ..checks import describe_error, find_all
+from ..collectors.declared import Declared, load_declared
+from ..collectors.models import choose_models
 from ..collectors.registry import choose_collectors
 from ..discovery import TargetFile
 from ..errors import ConfigurationError, ExporterError
@@ -61,7 +63,9 @@ def examine(options: Options) -> Answer:
     """Look at everything, change nothing; a wrong option raises ExporterError."""
     try:
         config = conf.load_config(options)
-        choose_collectors(config.collectors)
+        declared = load_declared()
+        choose_collectors(config.collectors, declared.collectors, strict=not declared.problems)
+        choose_models(options)
     except ConfigurationError as error:
         wrong = {each.message: each for each in (error, *conf.find_wrong_values(options))}
         for each in wrong.values():
@@ -71,7 +75,7 @@ def examine(options: Options) -> Answer:
         return Answer([], [], tidy(findings), [], "Correct that, then run checkports again.")
     surroundings = survey(find_project_folder(), os.environ)
     findings = [*find_all(options, find_place), *examine_directory(config)]
-    findings += surroundings.findings
+    findings += [*examine_collectors(declared), *surroundings.findings]
     pairs, launches = read_lines(surroundings, config, findings)
     findings += examine_lines(pairs, surroundings.neighbours)
     findings += find_clashes([wish for _, wish in pairs], surroundings.neighbours)
@@ -117,6 +121,13 @@ def read_lines(
         if line.network == HOST_NETWORK:
             launches.append(launch)
     return pairs, launches
+
+
+def examine_collectors(declared: Declared) -> Iterator[Finding]:
+    """Yield what is wrong with the collectors that apps declare; none was called."""
+    for problem in declared.problems:
+        what = f"What an app declares cannot be collected: {problem}"
+        yield Finding(make_id(43), "error", what, "Its metrics are missing; all others are served.")
 
 
 def examine_target_file(config: conf.Config) -> Iterator[Finding]:

@@ -28,14 +28,25 @@ def worker_identity() -> str:
 
 def new_identity() -> str:
     """Return an identity of this process that nobody has yet, for files of a writer of its own."""
-    parts = (str(os.getpid()), _start_time(), _pid_namespace(), boot_id(), os.urandom(3).hex())
-    return "-".join(parts)
+    return "-".join((str(os.getpid()), _start_time(), *own_place(), os.urandom(3).hex()))
+
+
+def own_place() -> tuple[str, str]:
+    """Return this process's PID namespace and boot: a pid means the same within both only."""
+    return _pid_namespace(), boot_id()
+
+
+def read_stat(process: str) -> tuple[str, str]:
+    """Return a process's state and start time, as Linux has them; OSError where it has none."""
+    with open(f"/proc/{process}/stat", "rb", buffering=0) as file:
+        # The second field, the program's name, may itself hold spaces and parentheses.
+        fields = file.read().rpartition(b")")[2].decode().split()
+    return fields[0], fields[19]
 
 
 def _start_time() -> str:
     try:
-        # The second field, the program's name, may itself hold spaces and parentheses.
-        return Path("/proc/self/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
+        return read_stat("self")[1]
     except (OSError, IndexError):
         return str(int(time.time()))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from .identity import boot_id
+from .identity import boot_id, read_stat
 
 # There a read lease is refused as long as anybody has the file open for writing, or mapped.
 PROVEN_FILE_SYSTEMS = {"ext4", "xfs", "btrfs", "tmpfs"}
@@ -109,6 +109,50 @@ def judge_by_pid(worker: str) -> Verdict:
         return Verdict(State.UNKNOWN, "its process cannot be seen")
     # The identity was made after its process; a younger process only has the same pid.
     return Verdict(State.DEAD if created > int(match["start"]) + 1 else State.LIVE)
+
+
+def explain_hidden(worker: str, place: tuple[str, str]) -> str:
+    """Return why a worker's pid means nothing at a place; '' if it does, or is not told."""
+    match = OUR_IDENTITY.fullmatch(worker)
+    if match is None:
+        return ""
+    if match["boot"] != place[1] or place[1] == "0":
+        return "they were started on another machine, or before its last boot"
+    if match["namespace"] != place[0]:
+        return "they are in another PID namespace, as those of another container are"
+    return ""
+
+
+def find_pid(worker: str, place: tuple[str, str]) -> int:
+    """Return a worker's pid; 0 where it means nothing at this place."""
+    match = OUR_IDENTITY.fullmatch(worker)
+    return 0 if match is None or explain_hidden(worker, place) else int(match["pid"])
+
+
+def has_ended(worker: str) -> bool:
+    """Tell whether the process of a worker is certainly no more; its pid must mean it here.
+
+    Another process may have the pid by now, and a zombie writes nothing any more.
+    """
+    if not sys.platform.startswith("linux"):
+        return judge_by_pid(worker).state is State.DEAD
+    pid, start = worker.split("-")[:2]
+    try:
+        state, started = read_stat(pid)
+    except OSError:
+        # Of other users' processes /proc may show nothing.
+        return not _exists(int(pid))
+    return state in "ZX" or started != start
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def process_of(worker: str) -> str:

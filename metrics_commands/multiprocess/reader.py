@@ -19,9 +19,11 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from .archive import WORKER, Shape, find_shapes, read_generation
 from .fold import FOLDER, list_pending, locked
 from .folding import Folder
-from .liveness import find_file_system, foresee_unknown, process_of
+from .identity import own_place
+from .liveness import explain_hidden, find_file_system, foresee_unknown, process_of
 from .source import KeyCache, SourceFile, name_parts
 from .table import Merged, Table, build_table
+from .workers import KIND, Roll, Workers, list_living
 
 logger = logging.getLogger("metrics_commands")
 
@@ -45,6 +47,8 @@ class DirectoryReader:
         self._sources: dict[str, SourceFile] = {}
         self._cache = KeyCache()
         self._table = Table()
+        self._stale = False
+        self._roll = Roll(directory)
         self._strange: dict[str, str] = {}
         self._logged: set[tuple[str, str]] = set()
         self.problem = ""
@@ -69,24 +73,46 @@ class DirectoryReader:
                     reasons[why] += 1
         return reasons
 
+    def explain_hidden(self) -> Counter[str]:
+        """Count the processes that left files here and whose pids mean nothing here, by why."""
+        place = own_place()
+        processes = {process_of(worker): worker for _, _, worker in self._list_files()}
+        reasons = (explain_hidden(worker, place) for worker in processes.values())
+        return Counter(why for why in reasons if why)
+
+    def list_workers(self, metric: str) -> Workers:
+        """Return the processes that have begun, as a counter of this name says, and who lives."""
+        with self._lock, self._busy():
+            self._refresh(KIND)
+            starts, begun = self._roll.call(self._sources.values(), metric)
+        # The folder sees to it that nobody who opens what we have leased ends this process.
+        by_lease = self.folder is not None
+        return Workers(starts, tuple(list_living(self.directory, begun, by_lease=by_lease)))
+
     def read(self) -> Merged:
         """Return the merged numbers of this moment."""
         with self._lock, self._busy():
             start = time.perf_counter()
-            # A fold between listing and opening would be seen half.
-            with locked(self.directory, fcntl.LOCK_SH):
-                changed = self._open_and_close()
-                for source in self._sources.values():
-                    changed |= source.update(self._cache)
-            if changed:
+            self._refresh()
+            if self._stale:
                 self._rebuild()
+                self._stale = False
             self._log_skipped()
-            unreadable = [each for each in self._sources.values() if each.problem == "unreadable"]
-            if unreadable and not self.problem:
-                self.problem = f"value files that cannot be read: {len(unreadable)}"
             merged = self._table.merge()
             self._seconds = time.perf_counter() - start
             return merged
+
+    def _refresh(self, kind: str = "") -> None:
+        """Take in what workers have written since the last time, in files of one kind or all."""
+        # A fold between listing and opening would be seen half.
+        with locked(self.directory, fcntl.LOCK_SH):
+            self._stale |= self._open_and_close()
+            for source in self._sources.values():
+                if kind in ("", source.kind):
+                    self._stale |= source.update(self._cache)
+        unreadable = [each for each in self._sources.values() if each.problem == "unreadable"]
+        if unreadable and not self.problem:
+            self.problem = f"value files that cannot be read: {len(unreadable)}"
 
     def wait_until_idle(self) -> None:
         """Wait while a scrape reads: it would lose the interpreter at each of its system calls."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from prometheus_client.mmap_dict import mmap_key
 
 from metrics_commands.collectors.registry import (
     BUILT_IN,
+    OFF_BY_DEFAULT,
     CollectorSet,
     QueryError,
     Surroundings,
@@ -25,8 +27,16 @@ from metrics_commands.errors import ConfigurationError
 from metrics_commands.multiprocess.reader import DirectoryReader
 from metrics_commands.multiprocess.value_file import ValueFile
 from metrics_commands.setting import Given, Switch
-from tests.collectors.gathers import DURATION, SUCCESS, count_failures, gauge, make_set, scrape
-from tests.processes import sample
+from tests.collectors.gathers import (
+    DURATION,
+    SUCCESS,
+    Simple,
+    count_failures,
+    gauge,
+    make_set,
+    scrape,
+)
+from tests.processes import ROOT, sample
 
 
 def list_families(collectors: CollectorSet) -> list[Metric]:
@@ -165,14 +175,28 @@ def switch(**states: bool) -> dict[str, Switch]:
 
 @pytest.mark.parametrize(
     ("switches", "missing"),
-    [({}, set()), ({"gc": False, "system": True}, {"gc"}), (dict.fromkeys(BUILT_IN, False), None)],
+    [
+        ({}, OFF_BY_DEFAULT),
+        ({"gc": False, "system": True}, OFF_BY_DEFAULT | {"gc"}),
+        (dict.fromkeys(OFF_BY_DEFAULT, True), set()),
+        (dict.fromkeys((*BUILT_IN, "orders"), False), {*BUILT_IN, "orders"}),
+        ({"orders": False}, OFF_BY_DEFAULT | {"orders"}),
+    ],
 )
 def test_all_collectors_are_on_but_those_switched_off(
-    switches: dict[str, bool], missing: set[str] | None
+    switches: dict[str, bool], missing: set[str]
 ) -> None:
-    """Nobody has to list what is to be collected."""
-    expected = [] if missing is None else [name for name in BUILT_IN if name not in missing]
-    assert choose_collectors(switch(**switches)) == expected
+    """Nobody has to list what is to be collected, but for what others may show already."""
+    expected = [name for name in (*BUILT_IN, "orders") if name not in missing]
+    assert choose_collectors(switch(**switches), ["orders"]) == expected
+
+
+def test_each_file_of_a_collector_is_built_in() -> None:
+    """No collector that ships is forgotten."""
+    files = (ROOT / "metrics_commands" / "collectors").glob("*.py")
+    source = "".join(sorted(each.read_text() for each in files))
+    assert sorted(re.findall(r'^@register\("(\w+)"\)', source, re.MULTILINE)) == list(BUILT_IN)
+    assert set(BUILT_IN) >= OFF_BY_DEFAULT
 
 
 @pytest.mark.parametrize("name", ["systm", "registry", "../system", "", "x" * 500])
@@ -183,6 +207,27 @@ def test_an_unknown_collector_is_refused_with_the_known_names(name: str) -> None
     assert refusal.value.exit_code == 2
     assert "system" in str(refusal.value)
     assert len(str(refusal.value)) < 400
+
+
+def test_the_projects_own_names_are_known() -> None:
+    """A typing error is told with them; where one has a mistake, it may be the unknown one."""
+    with pytest.raises(ConfigurationError, match=r"system, .*open_orders"):
+        choose_collectors(switch(open_oders=True), ["open_orders"])
+    assert "a" in choose_collectors(switch(open_oders=True), ["a"], strict=False)
+    many = [f"orders_{i}" for i in range(1000)]
+    with pytest.raises(ConfigurationError, match=r", …\.$") as refusal:
+        choose_collectors(switch(nope=True), many)
+    assert len(str(refusal.value)) < 1000
+
+
+def test_a_query_tells_what_is_switched_off_from_what_is_not_there() -> None:
+    """Also of the project's own, a scrape job is told why there is nothing."""
+    own = {"orders": Simple(list), "items": Simple(list)}
+    collectors = make_collectors(["orders"], Surroundings(), own)
+    assert collectors.choose(["orders"], []) == ("orders",)
+    for name, text in (("items", f"{DISABLED}items"), ("gc", f"{DISABLED}gc")):
+        with pytest.raises(QueryError, match=f"^{text}$"):
+            collectors.choose([name], [])
 
 
 @pytest.mark.parametrize(

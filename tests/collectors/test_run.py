@@ -141,7 +141,7 @@ def test_databases_that_a_collector_opened_are_closed(
 
     def collect() -> Iterable[Metric]:
         with connections["main"].cursor() as cursor:
-            cursor.execute("CREATE TABLE IF NOT EXISTS pets (name)")
+            cursor.execute("SELECT * FROM sqlite_master")
         opened.append(path in list_open_files())
         return []
 

@@ -8,8 +8,9 @@ import socket
 import sys
 import threading
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from ... import conf, exporter_settings
 from ...checks import find_all
+from ...collectors.databases import kept_connections
+from ...collectors.declared import load_declared
+from ...collectors.models import choose_models
 from ...collectors.registry import (
     CollectorSet,
     Surroundings,
@@ -35,6 +39,8 @@ from ...server.door import Door
 from ...server.server import serve
 from ...server.shutdown import EndedEarly, Shutdown
 from ...server.telemetry import Question
+from ...setting import Options
+from ..banner import Beginning, make_banner
 from ..memory import return_large_blocks
 from ..metrics_directory import Tenure, announce_directory, open_directory, take_directory
 from ..pages import Pages
@@ -43,6 +49,9 @@ from ..port import announce_port, claim_port, list_urls
 from ..service import announce_door, make_service, reload_door
 
 logger = logging.getLogger("metrics_commands")
+
+MakeCollectors = Callable[[Surroundings], CollectorSet]
+Announce = Callable[[CollectorSet, DirectoryReader | None, Sequence[str]], None]
 
 
 class Command(BaseCommand):
@@ -69,11 +78,12 @@ class Command(BaseCommand):
         configure_log(log_format, vars(self.stderr)["_out"])
         try:
             config = conf.load_config(options)
-            names = choose_collectors(config.collectors)
+            make = choose(config, options)
             if options["once"]:
-                self._print_once(config, names)
+                self._print_once(config, make)
             else:
-                run(config, names)
+                shows_banner = log_format == "text" and self.stderr.isatty()
+                run(config, make, self._show_banner if shows_banner else announce)
         except ExporterError as error:
             if log_format == "json":
                 fields = {"exit_code": error.exit_code}
@@ -81,8 +91,19 @@ class Command(BaseCommand):
                 raise SystemExit(error.exit_code) from None
             raise CommandError(str(error), returncode=error.exit_code) from None
 
-    def _print_once(self, config: conf.Config, names: Sequence[str]) -> None:
-        collectors = make_set(config, names, Tenure(open_directory(config)))
+    def _show_banner(
+        self, collectors: CollectorSet, reader: DirectoryReader | None, urls: Sequence[str]
+    ) -> None:
+        directory, workers = (reader.directory, reader.count_workers()) if reader else (None, 0)
+        names = list(collectors.collectors)
+        beginning = Beginning(name_project(), urls, names, directory, workers)
+        # A terminal that has gone costs the banner, as it costs lines of the log.
+        with suppress(OSError):
+            self.stderr.write(make_banner(beginning, self.style), style_func=str, ending="")
+            self.stderr.flush()
+
+    def _print_once(self, config: conf.Config, make: MakeCollectors) -> None:
+        collectors = make_set(config, make, Tenure(open_directory(config)))
         page = Pages(collectors, Activity()).make(Question()).body
         if hasattr(self.stdout, "reconfigure"):
             self.stdout.reconfigure(encoding="utf-8")
@@ -97,7 +118,22 @@ class Command(BaseCommand):
                 raise ExporterError(reason) from None
 
 
-def run(config: conf.Config, names: Sequence[str]) -> None:
+def choose(config: conf.Config, options: Options) -> MakeCollectors:
+    """Return what makes the collectors that are on, or raise ConfigurationError."""
+    declared = load_declared()
+    for problem in declared.problems:
+        logger.error("%s", problem, exc_info=problem.error)
+    own = declared.collectors
+    names = choose_collectors(config.collectors, own, strict=not declared.problems)
+    models = choose_models(options)
+
+    def make(surroundings: Surroundings) -> CollectorSet:
+        return make_collectors(names, replace(surroundings, counted_models=models), own=own)
+
+    return make
+
+
+def run(config: conf.Config, make: MakeCollectors, tell: Announce) -> None:
     """Serve until a signal ends it, or raise ExporterError where no port can be had."""
     for finding in find_all():
         # Of a missing directory, opening it says more.
@@ -106,11 +142,11 @@ def run(config: conf.Config, names: Sequence[str]) -> None:
     if config.sd_file is not None:
         TargetFile(config.sd_file).examine()
     return_large_blocks()
-    with suppress(EndedEarly), Shutdown() as shutdown:
+    with suppress(EndedEarly), Shutdown() as shutdown, kept_connections():
         door = Door(config.web_config_file)
         tenure = Tenure(open_directory(config))
         activity = Activity()
-        collectors = make_set(config, names, tenure, activity)
+        collectors = make_set(config, make, tenure, activity)
         telemetry = Pages(collectors, activity).offer(config.telemetry_path)
         shutdown.begin()
         take_directory(tenure, Patience(config.port_wait, shutdown))
@@ -122,7 +158,7 @@ def run(config: conf.Config, names: Sequence[str]) -> None:
             target = make_target(config, claimed, door)
             publish_target(config, target)
             announce_door(door)
-            announce(collectors, tenure.reader, urls)
+            tell(collectors, tenure.reader, urls)
             service = make_service(config, door, telemetry, activity, target.host)
             cut_off = serve(
                 claimed.sockets,
@@ -155,11 +191,18 @@ def leave_threads() -> None:
 
 
 def make_set(
-    config: conf.Config, names: Sequence[str], tenure: Tenure, served: Activity | None = None
+    config: conf.Config, make: MakeCollectors, tenure: Tenure, served: Activity | None = None
 ) -> CollectorSet:
     """Make the collectors that are on."""
-    surroundings = Surroundings(config.namespace, tenure.reader, lambda: tenure.moves, served)
-    return make_collectors(names, surroundings)
+    return make(
+        Surroundings(
+            config.namespace,
+            tenure.reader,
+            lambda: tenure.moves,
+            served,
+            config.metrics_directory,
+        )
+    )
 
 
 def make_target(config: conf.Config, claimed: Claim, door: Door) -> Target:
@@ -199,7 +242,7 @@ def name_project() -> str:
 
 
 def announce(collectors: CollectorSet, reader: DirectoryReader | None, urls: Sequence[str]) -> None:
-    """Tell a person what runs, ending with the URL to open."""
+    """Tell the log what runs, ending with the URL to open."""
     logger.info("Collectors: %s.", ", ".join(collectors.collectors))
     if reader is not None:
         announce_directory(reader.directory, reader.count_workers())

@@ -1,0 +1,88 @@
+"""Celery's queues in a Redis broker, and whether any worker is there to empty them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from typing import Any
+
+from prometheus_client import Metric
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.parser import text_string_to_metric_families
+
+from .registry import Surroundings, ValueFiles, register
+
+INTERVAL_SECONDS = 1.0
+TIMEOUT_SECONDS = 5.0
+# Kombu tries again once, after two seconds, and is still in time.
+BROKER_SECONDS = 1.0
+MOST_QUEUES = 100
+SENT = "celery_task_sent"
+WORKERS = "celery_active_worker_count"
+
+
+@register("celery")
+class CeleryCollector:
+    """Look into the broker of the project's own Celery app; yield nothing where there is none."""
+
+    interval = INTERVAL_SECONDS
+    timeout = TIMEOUT_SECONDS
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._files = surroundings.value_files
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the family of workers also where the broker is down, which is raised."""
+        app = find_app()
+        if app is None:
+            return
+        counts = count_by_queue(self._files) if self._files is not None else {}
+        if self._files is not None:
+            yield GaugeMetricFamily(
+                "celery_worker_up",
+                "Whether any worker of this deployment is up.",
+                value=float(any(counts.get(WORKERS, {}).values())),
+            )
+        queues = {str(each) for each in app.amqp.queues}.union(*counts.values())
+        lengths = measure_queues(app, sorted(queues)[:MOST_QUEUES])
+        if lengths is not None:
+            family = GaugeMetricFamily(
+                "celery_queue_length",
+                "Tasks that wait in a queue of the Redis broker, of all priorities.",
+                labels=["queue_name"],
+            )
+            for queue, length in lengths.items():
+                family.add_metric([queue], length)
+            yield family
+
+
+def find_app() -> Any:
+    """Return the app that Celery's support of Django has made the default; None without Celery."""
+    return getattr(sys.modules.get("celery._state"), "default_app", None)
+
+
+def count_by_queue(files: ValueFiles) -> dict[str, dict[str, float]]:
+    """Return what the workers have counted by queue: tasks sent, and themselves."""
+    merged = files.read()
+    text = merged.render(set(merged.names) - {SENT, WORKERS}).decode()
+    counts: dict[str, dict[str, float]] = {SENT: {}, WORKERS: {}}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            queue = sample.labels.get("queue_name", "")
+            # Nor what stands for queues that found no room.
+            if family.name in counts and queue not in {"", "<other>"}:
+                total = counts[family.name].get(queue, 0.0) + sample.value
+                counts[family.name][queue] = total
+    return counts
+
+
+def measure_queues(app: Any, queues: Iterable[str]) -> Mapping[str, float] | None:
+    """Return how many messages wait in each queue; None where the broker is no Redis."""
+    options = {"socket_timeout": BROKER_SECONDS, "socket_connect_timeout": BROKER_SECONDS}
+    with app.connection_for_read(transport_options=options) as connection:
+        if connection.transport.driver_type != "redis":
+            return None
+        with closing(connection.channel()) as channel:
+            # In Redis a declaration makes nothing, and tells the sum of all priorities' lists.
+            return {each: channel.queue_declare(each).message_count for each in queues}
