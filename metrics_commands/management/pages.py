@@ -23,6 +23,7 @@ class Pages:
         self._collectors = collectors
         self._activity = activity
         self._turn = threading.Lock()
+        self._counting = threading.Lock()
 
     def offer(self, path: str) -> Telemetry:
         """Return what the server serves under a path."""
@@ -40,15 +41,17 @@ class Pages:
         coding = choose_encoding(question.accept_encoding)
         start = time.perf_counter()
         gathered = self._collectors.gather(chosen, question.seconds)
-        self._activity.gather_seconds.add(time.perf_counter() - start)
-        self._activity.errors["gathering"] = self._collectors.count_failures()
+        with self._counting:
+            self._activity.gather_seconds.add(time.perf_counter() - start)
+            self._activity.errors["gathering"] = self._collectors.count_failures()
         names = frozenset(question.names)
         body = gathered.share((form, names), partial(self._encode, gathered, form, names))
         if coding == "gzip" and len(body) >= SMALLEST:
             body = gathered.share((form, names, coding), partial(compress, body))
         else:
             coding = "identity"
-        self._activity.page_bytes.add(len(body))
+        with self._counting:
+            self._activity.page_bytes.add(len(body))
         return Page(body, form.content_type, "" if coding == "identity" else coding)
 
     def _choose(self, question: Question) -> tuple[str, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import os
 import ssl
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import ExporterError
@@ -36,7 +38,8 @@ class Door:
         self._path = path
         self._accepted: WebConfiguration | None = None if path else WebConfiguration()
         self._context: ssl.SSLContext | None = None
-        self._origin: tuple[TLS | None, Identities] = (None, {})
+        # What the context was made of.
+        self._origin: tuple[TLS | None, bytes] = (None, b"")
         self._seen: Identities = {}
         self._again = math.inf
         self._is_open = True
@@ -66,7 +69,6 @@ class Door:
     def reload(self) -> None:
         """Read all files again, changed or not."""
         self._again = -math.inf
-        self._origin = (self._origin[0], {})
         self._refresh()
 
     def _refresh(self) -> None:
@@ -89,9 +91,8 @@ class Door:
             # Who truncates a file to write it anew must not let everybody in meanwhile.
             message = f"{path} has become empty; to be without any rule it has to hold {{}}."
             raise ExporterError(message, exit_code=2)
-        files = identify(*configuration.files)
-        self._seen |= files
-        trouble = self._renew_context(configuration.tls, files)
+        self._seen |= identify(*configuration.files)
+        trouble = self._renew_context(configuration.tls)
         if configuration != self._accepted:
             self._replace(path, configuration)
         self._is_open = True
@@ -100,9 +101,13 @@ class Door:
             self._warned.add(each)
             logger.warning("%s can be read by every user, and holds a secret.", each)
 
-    def _renew_context(self, tls: TLS | None, files: Identities) -> str:
-        """Make the context anew where its parts have changed; return why the old one stays."""
-        if self._origin == (tls, files):
+    def _renew_context(self, tls: TLS | None) -> str:
+        """Make the context anew where its parts have changed; return why the old one stays.
+
+        Where their contents are the same it stays as well: connections of another are closed.
+        """
+        origin = (tls, digest(tls.files) if tls else b"")
+        if self._origin == origin:
             return ""
         try:
             self._context = make_context(tls) if tls else None
@@ -111,7 +116,7 @@ class Door:
             if self._accepted is None or self._origin[0] != tls:
                 raise
             return f"{error.message} The certificates of before stay in force."
-        self._origin = (tls, {} if is_recent(files) else files)
+        self._origin = origin
         return ""
 
     def _replace(self, path: Path, configuration: WebConfiguration) -> None:
@@ -149,6 +154,18 @@ def identify(*paths: Path) -> Identities:
                 seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns,
             )  # fmt: skip
     return found
+
+
+def digest(paths: Iterable[Path]) -> bytes:
+    """Return by what the contents of files are known; one that cannot be read counts as empty."""
+    known = hashlib.blake2b()
+    for path in paths:
+        try:
+            content = path.read_bytes()
+        except OSError:
+            content = b""
+        known.update(len(content).to_bytes(8, "big") + content)
+    return known.digest()
 
 
 def is_recent(files: Identities) -> bool:

@@ -1,9 +1,9 @@
-"""Answer each path but the metrics': a start page, health and readiness; refuse everything else."""
+"""Answer health and readiness, as every answer is made; refuse every other path."""
 
 from __future__ import annotations
 
-import html
 import logging
+from asyncio import Future
 from collections.abc import Container
 from dataclasses import dataclass, field
 from http.client import responses
@@ -11,13 +11,13 @@ from typing import Any, cast
 
 from tornado.http1connection import HTTP1Connection
 from tornado.ioloop import IOLoop
-from tornado.iostream import IOStream
 from tornado.web import HTTPError, RequestHandler
 
 from .activity import Activity
 from .authentication import CHALLENGE
 from .connections import IDLE_SECONDS, Connections
 from .gate import Gate
+from .status_pages import StatusPages
 from .telemetry import PagesInWork, Telemetry
 
 logger = logging.getLogger("metrics_commands")
@@ -26,25 +26,14 @@ METHODS = ("GET", "HEAD")
 MOST_REQUESTS = 40
 # From the first byte of an answer to its last.
 WRITE_SECONDS = 30.0
-START_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><title>Django metrics</title></head>
-<body>
-<h1>Django metrics</h1>
-<p>One process serves the metrics of every worker of a Django project.</p>
-<ul>
-<li><a href="{path}">Metrics</a></li>
-<li><a href="/-/healthy">Health</a></li>
-<li><a href="/-/ready">Readiness</a></li>
-</ul>
-</body>
-</html>
-"""
 
 
 @dataclass
 class Service:
-    """What the handlers share; ``most_requests`` are pages in work at once, 0 for any number."""
+    """What the handlers share; ``most_requests`` are pages in work at once, 0 for any number.
+
+    Without ``status`` everyone sees the small page.
+    """
 
     telemetry: Telemetry
     gate: Gate
@@ -52,15 +41,11 @@ class Service:
     connections: Connections
     most_requests: int = MOST_REQUESTS
     access_log: bool = False
+    status: StatusPages | None = None
     pages: PagesInWork = field(init=False)
 
     def __post_init__(self) -> None:
         self.pages = PagesInWork(self.telemetry.make, self.most_requests)
-
-
-def _close_if_stuck(stream: IOStream) -> None:
-    if stream.writing():
-        stream.close()
 
 
 class AnyMethod(Container[str]):
@@ -110,11 +95,20 @@ class PlainHandler(RequestHandler):
         if self.request.method not in METHODS:
             raise HTTPError(405)
 
+    def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> Future[None]:
+        sent = super().finish(chunk)
+        self.limit(sent)
+        return sent
+
+    def limit(self, sent: Future[None]) -> None:
+        """Close the connection where the client does not read what is being sent to it."""
+        if not sent.done():
+            # The next request waits for that, and its own deadline with it.
+            loop = IOLoop.current()
+            late = loop.call_later(WRITE_SECONDS, self.http.stream.close)
+            sent.add_done_callback(lambda _: loop.remove_timeout(late))
+
     def on_finish(self) -> None:
-        stream = self.http.stream
-        if stream.writing():
-            # The next request waits for that, and its deadline with it.
-            IOLoop.current().call_later(WRITE_SECONDS, _close_if_stuck, stream)
         self.service.connections.turn(self.http.stream, busy=False)
 
     def compute_etag(self) -> str | None:
@@ -141,18 +135,6 @@ class NotFoundHandler(PlainHandler):
 
     def check_method(self) -> None:
         raise HTTPError(404)
-
-
-class StartHandler(PlainHandler):
-    """Show a person where to go; gather nothing."""
-
-    def get(self) -> None:
-        self.set_header("Content-Type", "text/html; charset=utf-8")
-        if "Content-Security-Policy" not in self.service.gate.headers:
-            self.set_header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-        self.finish(START_PAGE.format(path=html.escape(self.service.telemetry.path)))
-
-    head = get
 
 
 class HealthHandler(PlainHandler):

@@ -33,14 +33,14 @@ class ScrapeHandler(PlainHandler):
         finally:
             activity.in_flight -= 1
 
-    async def head(self) -> None:
+    def head(self) -> None:
         """Answer without gathering, so without a length."""
         try:
             self._set_type(self.service.telemetry.describe(self._read_question()))
         except BadQuestionError as error:
             self._refuse(400, str(error))
             return
-        await self.flush()
+        self.limit(self.flush())
 
     def on_finish(self) -> None:
         super().on_finish()

@@ -15,9 +15,10 @@ from tornado.web import Application, RequestHandler
 
 from . import systemd
 from .connections import Listener
-from .handlers import HealthHandler, NotFoundHandler, ReadyHandler, Service, StartHandler
+from .handlers import HealthHandler, NotFoundHandler, ReadyHandler, Service
 from .scrape import ScrapeHandler
 from .shutdown import Shutdown
+from .status import DocumentHandler, FileHandler, StatusHandler
 
 logger = logging.getLogger("metrics_commands")
 
@@ -83,10 +84,13 @@ async def _feed_watchdog() -> None:
 def make_application(service: Service) -> Application:
     """Build the routes."""
     shared = {"service": service}
+    files = service.status.files if service.status else {}
     return Application(
         [
             (re.escape(service.telemetry.path), ScrapeHandler, shared),
-            ("/", StartHandler, shared),
+            ("/", StatusHandler, shared),
+            ("/status.json", DocumentHandler, shared),
+            *((re.escape(path), FileHandler, shared) for path in files),
             ("/-/healthy", HealthHandler, shared),
             ("/-/ready", ReadyHandler, shared),
         ],
@@ -107,7 +111,8 @@ def _log_access(handler: RequestHandler) -> None:
     fields = {
         "peer": request.remote_ip,
         "method": ascii(request.method)[1:-1],
-        "path": ascii(request.path)[1:-1],
+        # A target that begins with a scheme may hold a password.
+        "path": ascii(request.path)[1:-1] if request.path.startswith("/") else "",
         "status": handler.get_status(),
         "seconds": seconds,
     }

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import select
 import signal
 import socket
 import ssl
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from http.client import HTTPConnection
 from pathlib import Path
 
 import psutil
 import pytest
 
 from metrics_commands.server import connections, door, handlers
+from metrics_commands.server.server import serve
+from metrics_commands.server.shutdown import Shutdown
 from tests.processes import (
     TIMEOUT,
     Started,
@@ -27,10 +30,20 @@ from tests.processes import (
     wait_until,
 )
 from tests.server.certificates import SERVER, make_client, write_configuration
-from tests.server.serving import PLAIN, Gate, Server, read_all, running
+from tests.server.serving import (
+    PLAIN,
+    Gate,
+    Server,
+    make_plain_page,
+    make_service,
+    make_telemetry,
+    read_all,
+    running,
+)
 
 REQUEST = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
 ENDLESS = REQUEST[:-2] + b"X: " + b"x" * 1000
+MANY = 200
 SOON = 0.3
 # On a busy machine; the deadline that is not meant is far beyond.
 LATE = 5.0
@@ -42,18 +55,18 @@ def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "TICK_SECONDS", 0.0)
 
 
-def ask(connection: HTTPConnection) -> bytes:
+def ask(connection: http.client.HTTPConnection) -> bytes:
     """Ask over a connection that may be in use already."""
     connection.request("GET", "/metrics")
     return connection.getresponse().read()
 
 
-def is_closed(connection: HTTPConnection) -> bool:
+def is_closed(connection: http.client.HTTPConnection) -> bool:
     """Tell whether the server has closed a connection that has no answer to read."""
     return bool(select.select([connection.sock], [], [], 0)[0])
 
 
-def open_many(server: Server, stack: ExitStack, count: int) -> list[HTTPConnection]:
+def open_many(server: Server, stack: ExitStack, count: int) -> list[http.client.HTTPConnection]:
     """Return connections that have each been used once, one after the other."""
     opened = []
     for _ in range(count):
@@ -171,6 +184,65 @@ def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyP
     with running() as server:
         request = REQUEST.replace(b"\r\n\r\n", b"\r\nContent-Length: 10\r\n\r\n123")
         assert server.exchange(request) == b""
+
+
+@contextmanager
+def running_with_small_buffers(gather: Callable[[], bytes]) -> Iterator[Server]:
+    """Serve where the kernel keeps little of what a client does not read."""
+    shutdown, service = Shutdown(), make_service(make_telemetry(gather))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        listener.setblocking(False)
+        thread = threading.Thread(target=serve, args=([listener], service, shutdown))
+        server = Server(listener.getsockname(), shutdown, thread, service)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.end()
+
+
+def leave_unread(server: Server, stack: ExitStack, line: bytes) -> socket.socket:
+    """Ask for more small answers at once than the buffers hold, and read none of them."""
+    before = len(server.service.connections)
+    client = stack.enter_context(server.connect(receive_buffer=4096))
+    wait_until(lambda: len(server.service.connections) > before)
+    client.sendall((line + b" HTTP/1.1\r\nHost: localhost\r\n\r\n") * MANY)
+    return client
+
+
+@pytest.mark.parametrize("line", [b"HEAD /metrics", b"GET /-/healthy", b"POST /"])
+def test_small_answers_that_nobody_reads_are_given_up(
+    monkeypatch: pytest.MonkeyPatch, line: bytes
+) -> None:
+    """Many requests at once, whose answers are left unread, keep a connection no longer."""
+    monkeypatch.setattr(handlers, "WRITE_SECONDS", SOON)
+    with running_with_small_buffers(make_plain_page) as server, ExitStack() as stack:
+        client = leave_unread(server, stack, line)
+        wait_until(lambda: not server.service.connections)
+        assert read_all(client).count(b"HTTP/1.1 ") < MANY
+        assert fetch(f"{server.url}/metrics")[2] == PLAIN
+
+
+def test_the_deadline_of_an_answer_does_not_meet_a_later_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who has read late, but in time, gets the page that it asks for afterwards whole."""
+    monkeypatch.setattr(handlers, "WRITE_SECONDS", SOON)
+    page = b"x" * 100_000
+    with running_with_small_buffers(lambda: page) as server, ExitStack() as stack:
+        client = leave_unread(server, stack, b"GET /-/healthy")
+        received = b""
+        while received.count(b"is Healthy.") < MANY:
+            received += client.recv(65536)
+        client.sendall(REQUEST)
+        assert client.recv(12) == b"HTTP/1.1 200"
+        # Its own deadline is over when that of one who came later is.
+        leave_unread(server, stack, b"GET /-/healthy")
+        wait_until(lambda: len(server.service.connections) == 1)
+        with client.makefile("rb") as answer:
+            http.client.parse_headers(answer)
+            assert answer.read(len(page)) == page
 
 
 PROGRAM = """
