@@ -122,6 +122,7 @@ def make_telemetry(gather: Callable[[], bytes], path: str = "/metrics") -> Telem
 def make_service(
     telemetry: Telemetry,
     door: Door | None = None,
+    *,
     names: Sequence[str] = (),
     open_paths: Sequence[str] = (),
     most_connections: int = MOST_CONNECTIONS,
