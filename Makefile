@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 8000
 
-.PHONY: run test demo bench fuzz matrix prepare system-packages clean
+.PHONY: run test demo bench fuzz docs matrix prepare system-packages clean
 
 ## run: install what is needed, prepare the shipped project, serve its metrics
 run: prepare
@@ -31,6 +31,10 @@ matrix: .venv/development
 ## fuzz: 100,000 requests and configuration files that nobody meant to send
 fuzz: .venv/development
 	FUZZ_CASES=9100 $(BIN)/python -m pytest tests/fuzz
+
+## docs: the documentation as a site, in var/site
+docs: .venv/development
+	$(BIN)/mkdocs build --strict
 
 ## bench: print ratios against peers, measured side by side
 bench: .venv/development

@@ -16,15 +16,20 @@ from ... import conf
 from ...errors import ExporterError
 from ...finding import SEVERITIES, Finding
 from ...ports import report
-from ...ports.command_line import escape
 from ...ports.numbers import list_ports
 from ...ports.probe import State
 from ..examination import Answer, examine
+from ..layout import Row, lay_out
 
 SCHEMA_VERSION = 1
 # More is of no use to a person, and a machine has enough of it.
 MOST_LINES = 190
 MOST_RECORDS = 500
+INDENT = "    "
+# Names of Django's style.
+ROLES = {"critical": "ERROR", "error": "ERROR", "warning": "WARNING", "info": "MIGRATE_LABEL"}
+
+Sections = list[list[Row]]
 
 
 class Command(BaseCommand):
@@ -58,11 +63,15 @@ class Command(BaseCommand):
         if options["json"]:
             text = json.dumps(as_document(answer, findings, good=good), indent=2)
         else:
-            # What a file says may hold anything, and must not move the cursor.
-            text = "\n".join(map(escape, list_lines(answer, findings)))
+            sections = list_sections(answer, findings, good=good)
+            text = self._lay_out(sections) if self.stdout.isatty() else write_plainly(sections)
         self._write(text)
         if not good:
             raise SystemExit(1)
+
+    def _lay_out(self, sections: Sections) -> str:
+        """Return what a person reads at a terminal."""
+        return "\n\n".join("\n".join(lay_out(each, self.style)) for each in sections)
 
     def _write(self, text: str) -> None:
         if hasattr(self.stdout, "reconfigure"):
@@ -79,34 +88,50 @@ class Command(BaseCommand):
                 raise CommandError(reason, returncode=2) from None
 
 
-def list_lines(answer: Answer, findings: list[Finding]) -> Iterator[str]:
-    """Yield what a person reads: the ports, the findings, what will happen."""
-    lines = [*list_ports_seen(answer), *list_findings(findings)]
-    yield from lines[:MOST_LINES]
-    if len(lines) > MOST_LINES:
-        yield f"There are {len(lines) - MOST_LINES} more lines; --json has more of them."
-    yield answer.advice
+def list_sections(answer: Answer, findings: list[Finding], *, good: bool) -> Sections:
+    """Return what a person reads: the ports, the findings, what will happen."""
+    ports, others = list(list_ports_seen(answer)), list(list_findings(findings))
+    left_out = len(ports) + len(others) - MOST_LINES
+    last = [Row(answer.advice, role="SUCCESS" if good else "WARNING")]
+    if left_out > 0:
+        last.insert(0, Row(f"There are {left_out} more lines; --json has more of them."))
+    ports = ports[:MOST_LINES]
+    return [each for each in (ports, others[: MOST_LINES - len(ports)], last) if each]
 
 
-def list_ports_seen(answer: Answer) -> Iterator[str]:
-    """Yield a line for each port that cannot be had, and for the first that can."""
+def write_plainly(sections: Sections) -> str:
+    """Return what a pipe gets: a line for each row."""
+    return "\n".join(str(row) for section in sections for row in section)
+
+
+def list_ports_seen(answer: Answer) -> Iterator[Row]:
+    """Yield a row for each port that cannot be had, and for the first that can."""
     free = [each.probe.port for each in answer.ports if each.probe.state is State.FREE]
     for each in answer.ports:
         if each.probe.state is not State.FREE or each.probe.port == free[0]:
-            yield report.describe(each, find_ours(answer, each))
+            yield describe_port(each, find_ours(answer, each))
     if set(free) - {*free[:1]}:
-        yield f"Free as well: {list_ports(set(free) - {free[0]})}"
+        yield Row(list_ports(set(free) - {free[0]}), "Free as well", ": ", "SUCCESS")
 
 
-def list_findings(findings: list[Finding]) -> Iterator[str]:
+def describe_port(seen: report.Report, ours: int | None) -> Row:
+    """Return where a port is, and what is with it."""
+    place = str(seen.probe)
+    rest = report.describe(seen, ours).removeprefix(place)
+    role = "SUCCESS" if seen.probe.state is State.FREE or ours is not None else "ERROR"
+    return Row(rest.lstrip(": "), place, ": " if rest.startswith(":") else " ", role)
+
+
+def list_findings(findings: list[Finding]) -> Iterator[Row]:
     """Yield what, why and what to write."""
     for finding in findings:
-        yield f"{finding.severity.upper()}: {finding.what} ({finding.id})"
+        label = finding.severity.upper()
+        yield Row(f"{finding.what} ({finding.id})", label, ": ", ROLES.get(finding.severity, ""))
         if finding.why:
-            yield f"    {finding.why}"
+            yield Row(finding.why, joint=INDENT)
         for change in finding.changes:
             for line in change.write.split("\n"):
-                yield f"    {change.place}: {line}"
+                yield Row(f"{change.place}: {line}", "", INDENT, "MIGRATE_LABEL", is_code=True)
 
 
 def find_ours(answer: Answer, seen: report.Report) -> int | None:
