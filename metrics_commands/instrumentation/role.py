@@ -115,7 +115,9 @@ def loads_for_others() -> bool:
     if set(sys.argv[1:2]) & WEB_COMMANDS and "--noreload" not in sys.argv:
         return not any(os.environ.get(name) == "true" for name in RELOADED)
     if "uwsgi" in sys.modules:
-        return bool(sys.modules["uwsgi"].worker_id() == 0)
+        # Without a master, the process that has loaded the application becomes a worker.
+        uwsgi = sys.modules["uwsgi"]
+        return bool(uwsgi.worker_id() == 0 and uwsgi.masterpid() != 0)
     callers = list_gunicorn_callers()
     return bool(callers) and "spawn_worker" not in callers
 
