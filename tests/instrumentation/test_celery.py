@@ -244,21 +244,28 @@ def test_messages_of_others_have_no_wait(app: Any) -> None:
     assert show(app) == dict.fromkeys(("sent", "started", "succeeded", "runtime_count"), 1)
 
 
+def in_an_hour(zone: timezone) -> datetime:
+    """Return when that is."""
+    return datetime.now(zone) + timedelta(hours=1)
+
+
 @pytest.mark.parametrize(
-    "options",
+    "make_options",
     [
-        {"countdown": 3600},
-        {"eta": datetime.now(timezone.utc) + timedelta(hours=1)},
-        {"eta": datetime.now(timezone(timedelta(hours=-7))) + timedelta(hours=1)},
+        lambda: {"countdown": 3600},
+        lambda: {"eta": in_an_hour(timezone.utc)},
+        lambda: {"eta": in_an_hour(timezone(timedelta(hours=-7)))},
         # Without a zone it is in UTC, whatever the app's is.
-        {"eta": datetime.now(timezone.utc).replace(tzinfo=None) + timedelta(hours=1)},
+        lambda: {"eta": in_an_hour(timezone.utc).replace(tzinfo=None)},
     ],
     ids=["countdown", "UTC", "zone", "naive"],
 )
-def test_waiting_for_an_eta_is_no_waiting(app: Any, options: dict[str, Any]) -> None:
+def test_waiting_for_an_eta_is_no_waiting(
+    app: Any, make_options: Callable[[], dict[str, Any]]
+) -> None:
     """A task waits from its ETA on, as Celery itself understands it."""
     task = make_task(app, nothing)
-    task.apply_async(**options)
+    task.apply_async(**make_options())
     request = take(app, task)
     due = request.eta.timestamp()
     assert due == pytest.approx(time.time() + 3600, abs=120)
