@@ -55,6 +55,9 @@ def test_imports_go_one_way(path: Path) -> None:
     if room in PLAIN_ROOMS:
         assert "django" not in outside
         assert rooms <= {room, "errors", "finding"}
+    if room == "status":
+        assert "django" not in outside
+        assert rooms <= {room}
     if room == "instrumentation":
         assert rooms <= {
             room, "conf", "directory", "exporter_settings", "multiprocess", "worker_settings",

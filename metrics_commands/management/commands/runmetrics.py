@@ -25,7 +25,6 @@ from ...collectors.registry import (
     CollectorSet,
     Surroundings,
     choose_collectors,
-    make_collectors,
 )
 from ...discovery import Target, TargetFile, choose_host
 from ...errors import ExporterError
@@ -46,7 +45,9 @@ from ..metrics_directory import Tenure, announce_directory, open_directory, take
 from ..pages import Pages
 from ..patience import Patience
 from ..port import announce_port, claim_port, list_urls
-from ..service import announce_door, make_service, reload_door
+from ..service import announce_door, make_service, offer_status, reload_door
+from ..status import StatusPage, collect_facts
+from ..watch import make_watched
 
 logger = logging.getLogger("metrics_commands")
 
@@ -83,7 +84,7 @@ class Command(BaseCommand):
                 self._print_once(config, make)
             else:
                 shows_banner = log_format == "text" and self.stderr.isatty()
-                run(config, make, self._show_banner if shows_banner else announce)
+                run(config, options, make, self._show_banner if shows_banner else announce)
         except ExporterError as error:
             if log_format == "json":
                 fields = {"exit_code": error.exit_code}
@@ -128,12 +129,12 @@ def choose(config: conf.Config, options: Options) -> MakeCollectors:
     models = choose_models(options)
 
     def make(surroundings: Surroundings) -> CollectorSet:
-        return make_collectors(names, replace(surroundings, counted_models=models), own=own)
+        return make_watched(names, replace(surroundings, counted_models=models), own)
 
     return make
 
 
-def run(config: conf.Config, make: MakeCollectors, tell: Announce) -> None:
+def run(config: conf.Config, options: Options, make: MakeCollectors, tell: Announce) -> None:
     """Serve until a signal ends it, or raise ExporterError where no port can be had."""
     for finding in find_all():
         # Of a missing directory, opening it says more.
@@ -160,13 +161,17 @@ def run(config: conf.Config, make: MakeCollectors, tell: Announce) -> None:
             announce_door(door)
             tell(collectors, tenure.reader, urls)
             service = make_service(config, door, telemetry, activity, target.host)
-            cut_off = serve(
-                claimed.sockets,
-                service,
-                shutdown,
-                find_context=lambda: door.context,
-                reload=partial(reload, config, claimed, door),
-            )
+            facts = collect_facts(config.namespace, options, urls, claimed, target)
+            page = StatusPage(facts, collectors, tenure.reader, activity)
+            service.status = offer_status(page, door)
+            with page.recorder.running():
+                cut_off = serve(
+                    claimed.sockets,
+                    service,
+                    shutdown,
+                    find_context=lambda: door.context,
+                    reload=partial(reload, config, claimed, door),
+                )
         finally:
             tenure.end()
         if cut_off:

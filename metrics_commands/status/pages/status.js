@@ -1,0 +1,50 @@
+// The page is complete without this: it only fetches itself again, and takes over what is new.
+"use strict";
+
+const INTERVAL = 5000;
+const button = document.getElementById("pause");
+const connection = document.getElementById("connection");
+let paused = false;
+let timer = 0;
+
+async function update() {
+  try {
+    const answer = await fetch("/", { signal: AbortSignal.timeout(2 * INTERVAL) });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (!answer.ok || !page.getElementById("time")) throw new Error(answer.statusText);
+    takeOver(page);
+    say("");
+  } catch {
+    say("No answer; trying again.");
+  }
+  plan();
+}
+
+function takeOver(page) {
+  for (const old of document.querySelectorAll("[data-live]")) {
+    const fresh = page.getElementById(old.id);
+    if (fresh && fresh.innerHTML !== old.innerHTML) old.replaceChildren(...fresh.childNodes);
+  }
+}
+
+function say(text) {
+  if (connection.textContent !== text) connection.textContent = text;
+}
+
+function plan() {
+  clearTimeout(timer);
+  if (!paused && !document.hidden) timer = setTimeout(update, INTERVAL);
+}
+
+button.addEventListener("click", () => {
+  paused = !paused;
+  button.textContent = paused ? "Resume" : "Pause";
+  if (paused) clearTimeout(timer);
+  else update();
+});
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && !paused) update();
+  else clearTimeout(timer);
+});
+button.hidden = false;
+plan();
