@@ -18,6 +18,8 @@ def add_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, django_db_blocker: Any
 ) -> Iterator[AddDatabase]:
     """Add databases of the test's own, in files; the project's is not among them."""
+    # What this thread has of the project's own database.
+    own = [each for each in connections.all(initialized_only=True) if each.alias == "default"]
     monkeypatch.delitem(connections.settings, "default")
     added: list[str] = []
 
@@ -27,6 +29,9 @@ def add_database(
         databases = {"default": connections.settings.get("default", {}), alias: engine}
         configured = connections.configure_settings(databases)[alias]
         monkeypatch.setitem(connections.settings, alias, configured)
+        if alias == "default" and own:
+            # It is put aside, and brought back.
+            del connections[alias]
         added.append(alias)
         return path
 
@@ -39,3 +44,5 @@ def add_database(
     for alias in added:
         connections[alias].close()
         del connections[alias]
+    for each in own:
+        connections["default"] = each

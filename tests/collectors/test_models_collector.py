@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,18 +26,7 @@ ROWS = "django_model_rows"
 
 
 @pytest.fixture
-def _without_own_connection() -> Iterator[None]:
-    """Put aside what this thread may have of the project's own database, and bring it back."""
-    kept = [each for each in connections.all(initialized_only=True) if each.alias == "default"]
-    for _ in kept:
-        del connections["default"]
-    yield
-    for each in kept:
-        connections["default"] = each
-
-
-@pytest.fixture
-def database(_without_own_connection: None, add_database: AddDatabase) -> Path:
+def database(add_database: AddDatabase) -> Path:
     """Return where the only database is, which nobody has opened."""
     return add_database("default")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from datetime import datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,9 +35,6 @@ Shown = dict[tuple[str, ...], float]
 def database(add_database: AddDatabase) -> Path:
     """Return where the only database will be, which nobody has opened."""
     path = add_database("default")
-    # This thread may have a connection already, to the project's own database.
-    with suppress(AttributeError):
-        del connections["default"]
     assert connections["default"].settings_dict["NAME"] == path
     return path
 
