@@ -8,9 +8,9 @@ import signal
 import socket
 import sys
 import threading
-import urllib.error
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +20,7 @@ from tests.e2e.test_ports import free_ports
 from tests.ports.sockets import needs_ipv6
 from tests.processes import (
     ROOT,
+    TIMEOUT,
     Started,
     clean_environment,
     exporter,
@@ -49,11 +50,16 @@ def load(url: str) -> Iterator[list[int]]:
     """Scrape without a pause, from two clients, whatever happens; yield what was answered."""
     answers: list[int] = []
     ended = threading.Event()
+    target = urlsplit(url)
 
     def ask() -> None:
+        # From another address: while nobody listens, the kernel may give a client the very port
+        # that it asks, and connect it to itself.
+        client = HTTPConnection(target.netloc, timeout=TIMEOUT, source_address=("127.0.0.2", 0))
         while not ended.is_set():
-            with suppress(OSError, urllib.error.URLError):
-                answers.append(fetch(url)[0])
+            with closing(client), suppress(OSError, HTTPException):
+                client.request("GET", target.path)
+                answers.append(client.getresponse().status)
 
     clients = [threading.Thread(target=ask) for _ in range(2)]
     for each in clients:
