@@ -11,6 +11,8 @@ from pathlib import Path
 from .value_file import is_shared_by_group
 
 MISSING = "it does not exist"
+# What keeps readers from seeing half a fold; a reader that finds none takes none.
+LOCK = "fold.lock"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ def prepare_directory(path: Path) -> Directory:
         return Directory(path, f"that is no path: {error}")
     if not problem and not os.access(path, os.W_OK | os.X_OK):
         problem = "we may not write there, or its file system is read-only"
+    if not problem:
+        _make_lock(path)
     return Directory(path, problem, doubts)
 
 
@@ -71,6 +75,19 @@ def locate_directory(path: Path) -> Directory:
     if not os.access(path, os.R_OK | os.X_OK):
         problem = "we may not read it"
     return Directory(path, problem, doubts)
+
+
+def _make_lock(path: Path) -> None:
+    """Make the lock before there is anything to read, so that no reader is without at a fold."""
+    # On a full disk it is the exporter's to make, at the first fold.
+    with suppress(OSError):
+        flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(path / LOCK, flags, 0o644)
+        try:
+            if is_shared_by_group(path.stat()) and os.fstat(descriptor).st_uid == os.geteuid():
+                os.fchmod(descriptor, 0o660)
+        finally:
+            os.close(descriptor)
 
 
 def _make_directory(path: Path, mode: int = 0o777) -> None:

@@ -26,11 +26,11 @@ from .archive import (
     require_generation,
     write_draft,
 )
+from .directory import LOCK
 from .liveness import State, find_file_system, is_awaited, judge
 from .source import name_parts
 
 FOLDER = "folding"
-LOCK = "fold.lock"
 DROPPED = "drop-"
 DRAFT = ".new"
 PENDING = re.compile(r"(?P<generation>\d{1,9})-(?P<name>.+\.db)")

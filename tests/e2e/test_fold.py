@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from metrics_commands.multiprocess import folding
+from metrics_commands.multiprocess.directory import prepare_directory
 from metrics_commands.multiprocess.fold import FOLDER
 from metrics_commands.multiprocess.identity import worker_identity
 from metrics_commands.multiprocess.reader import DirectoryReader
@@ -83,9 +84,7 @@ def busy(directory: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
 
 def test_two_hundred_kills_of_the_exporter_cost_no_count(tmp_path: Path) -> None:
     """At every moment totals only grow, and in the end each worker's count is there once."""
-    # The lock is there before anybody reads, as in production, where the exporter makes it first.
-    run_passes(tmp_path, 1)
-    reader = DirectoryReader(tmp_path)
+    reader = DirectoryReader(prepare_directory(tmp_path).path)
     seen = [0.0]
     with busy(tmp_path) as processes, Somebody().start(kill_folders, tmp_path) as killer:
         while killer.poll() is None:

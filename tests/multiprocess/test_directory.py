@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from metrics_commands.multiprocess.directory import (
+    LOCK,
     Directory,
     locate_directory,
     prepare_directory,
@@ -41,6 +42,8 @@ def prepare(path: Path, somebody: Somebody = WEB) -> Directory:
         assert not located.problem
         assert somebody.call(write_one, prepared.path / "counter_1.db") == 3.0
         assert (prepared.path / "counter_1.db").exists()
+        # Whoever may read there finds the lock that keeps half a fold from them.
+        assert somebody.call(os.access, prepared.path / LOCK, os.R_OK)
     return prepared
 
 
@@ -211,7 +214,7 @@ def test_an_exporter_on_a_read_only_volume_waits_where_workers_will_write(place:
         early = WEB.call(locate_directory, path)
         worker = prepare(volume)
         assert (early.path.name, early.problem) == (worker.path.name, "")
-        assert [each.name for each in early.path.iterdir()] == ["counter_1.db"]
+        assert [each.name for each in early.path.glob("*.db")] == ["counter_1.db"]
 
 
 @needs_root
