@@ -15,6 +15,7 @@ from ..errors import ExporterError
 from .tls import make_context
 from .tls_configuration import TLS
 from .web_configuration import WebConfiguration, find_exposed, load
+from .web_document import read_content
 
 logger = logging.getLogger("metrics_commands")
 
@@ -157,13 +158,13 @@ def identify(*paths: Path) -> Identities:
 
 
 def digest(paths: Iterable[Path]) -> bytes:
-    """Return by what the contents of files are known; one that cannot be read counts as empty."""
+    """Return by what the contents of files are known, or, where they cannot be read, the files."""
     known = hashlib.blake2b()
     for path in paths:
         try:
-            content = path.read_bytes()
-        except OSError:
-            content = b""
+            content = read_content(path)
+        except ExporterError:
+            content = repr(identify(path)).encode()
         known.update(len(content).to_bytes(8, "big") + content)
     return known.digest()
 

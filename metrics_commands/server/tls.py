@@ -18,6 +18,7 @@ from .web_document import fail
 NAMES = {"DNS", "email", "URI", "IP Address"}
 # Of OpenSSL: verify, but leave the dates to us, who want to tell them.
 NO_CHECK_TIME = 0x200000
+RELATIVE = "A relative path is below the folder of the web configuration file."
 
 
 class _EncryptedError(Exception):
@@ -88,9 +89,9 @@ def load_authorities(context: ssl.SSLContext, authorities: Pem) -> None:
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
 
 
-def refuse(pem: Pem, what: str) -> NoReturn:
+def refuse(pem: Pem, what: str, hint: str = "") -> NoReturn:
     """Refuse what a key of the file names or holds."""
-    fail(pem.place, f"{pem.key} {what}")
+    fail(pem.place, f"{pem.key} {what}", hint)
 
 
 def tell_reason(error: ssl.SSLError) -> str:
@@ -123,7 +124,7 @@ def check_file(pem: Pem, path: Path) -> None:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)) as file:
             regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
     except OSError as error:
-        refuse(pem, f"cannot be read: {error.strerror}")
+        refuse(pem, f"cannot be read: {error.strerror}", RELATIVE)
     if not regular:
         refuse(pem, "cannot be read: it is not a regular file")
 

@@ -189,5 +189,7 @@ def read_content(path: Path) -> bytes:
         reason = f"it is larger than {LARGEST_FILE // 1024} KiB"
     if reason:
         message = f"The web configuration file {path} cannot be read: {reason}."
-        raise ExporterError(message, exit_code=2)
+        raise ExporterError(
+            message, "Name a file that is there, and that we may read.", exit_code=2
+        )
     return content

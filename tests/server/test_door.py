@@ -288,3 +288,19 @@ def test_looking_leaves_no_descriptor_behind(tmp_path: Path) -> None:
         path.write_text("junk" if number % 2 else SERVER)
         door.reload()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("name", ["server.key", "server.pem"])
+def test_a_pipe_in_place_of_a_file_holds_up_nobody(
+    tmp_path: Path, settled: None, name: str
+) -> None:
+    """Who puts a pipe there, on purpose or not, does not stop the event loop."""
+    path = write_configuration(tmp_path, SERVER)
+    door = Door(path)
+    before = door.context
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    assert door.context is before
+    assert door.configuration is not None
+    with pytest.raises(ExporterError, match="not a regular file"):
+        Door(path)
