@@ -28,7 +28,6 @@ from prometheus_client.registry import Collector
 
 from benchmarks.deployment import hold_workers
 from benchmarks.scrape import samples_of
-from metrics_commands.collectors.registry import BUILT_IN
 
 ROOT = Path(__file__).resolve().parent.parent
 VIEWS = 200
@@ -73,7 +72,6 @@ def start(side: str, directory: Path) -> Iterator[int]:
     """Start the server of a side; yield its port."""
     if side == "ours":
         command = [str(ROOT / "manage.py"), "runmetrics", "--port", "0"]
-        command += [f"--no-collector={name}" for name in BUILT_IN if name != "value_files"]
     else:
         command = ["-m", "benchmarks.http", "serve", side, str(directory)]
     inherited = {
@@ -108,7 +106,9 @@ class Client:
     def __init__(self, port: int, coding: str) -> None:
         self._port = port
         self._request = (
-            "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain; version=0.0.4\r\n"
+            # What the peer has not is left out, which itself does not know how.
+            "GET /metrics?collect[]=value_files HTTP/1.1\r\nHost: localhost\r\n"
+            "Accept: text/plain; version=0.0.4\r\n"
             f"Accept-Encoding: {coding}\r\n\r\n"
         ).encode()
         self._socket: socket.socket | None = None
