@@ -19,15 +19,14 @@ from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream
 
+from .lobby import MOST_REQUEST_BYTES, Guest, Lobby
+
 logger = logging.getLogger("metrics_commands")
 
 MOST_CONNECTIONS = 512
-# From the connection to the end of the first request's headers, a TLS handshake included.
-FIRST_REQUEST_SECONDS = 10.0
 # From one answer to the end of the next request's headers; Prometheus asks once a minute.
 IDLE_SECONDS = 75.0
 BODY_SECONDS = 10.0
-MOST_REQUEST_BYTES = 32 * 1024
 # Pages that wait for clients to read them, each counted once; who reads takes less time than this.
 MOST_UNSENT_BYTES = 64 * 2**20
 QUICK_SECONDS = 1.0
@@ -39,11 +38,14 @@ NO_MORE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _open_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
 
+Client = IOStream | Guest
+
+
 @dataclass
 class Connection:
     """A client's: ``page`` is on its way to it, ``since`` when that began."""
 
-    stream: IOStream
+    stream: Client
     page: bytes = b""
     since: float = 0.0
 
@@ -54,13 +56,13 @@ class Connections:
     def __init__(self, most: int = MOST_CONNECTIONS) -> None:
         self._most = most
         # Both in the order in which they came to be so.
-        self._idle: dict[IOStream, Connection] = {}
-        self._busy: dict[IOStream, Connection] = {}
+        self._idle: dict[Client, Connection] = {}
+        self._busy: dict[Client, Connection] = {}
 
     def __len__(self) -> int:
         return len(self._idle) + len(self._busy)
 
-    def add(self, stream: IOStream) -> None:
+    def add(self, stream: Client) -> None:
         """Keep a new connection, in the place of another where that has to be."""
         while len(self) >= self._most:
             self.close_one()
@@ -73,7 +75,7 @@ class Connections:
             self.drop(stream)
             (self._busy if busy else self._idle)[stream] = connection
 
-    def drop(self, stream: IOStream) -> None:
+    def drop(self, stream: Client) -> None:
         """Forget one that has ended."""
         self._idle.pop(stream, None)
         self._busy.pop(stream, None)
@@ -109,7 +111,7 @@ class Connections:
     def _find(self, stream: IOStream) -> Connection | None:
         return self._idle.get(stream) or self._busy.get(stream)
 
-    def _close(self, stream: IOStream) -> None:
+    def _close(self, stream: Client) -> None:
         self.drop(stream)
         stream.close()
 
@@ -136,6 +138,8 @@ class Listener(HTTPServer):
     ) -> None:
         self.connections = connections
         self.find_context = find_context
+        self._lobby = Lobby(self._admit, connections.drop, lambda: find_context() is not None)
+        self._first_request_seconds = 0.0
         self._paused = False
         super().initialize(
             request_callback, max_header_size=MOST_REQUEST_BYTES, max_body_size=MOST_REQUEST_BYTES
@@ -166,14 +170,17 @@ class Listener(HTTPServer):
                     self._pause(listening)
                     return
                 continue
-            self._open(accepted, address)
+            self._paused = False
+            _open_sockets.add(accepted)
+            self.connections.add(self._lobby.enter(accepted, address))
 
-    def _open(self, accepted: socket.socket, address: Any) -> None:
+    def _admit(self, guest: Guest) -> None:
         try:
             self.ssl_options = self.find_context()
-            self._handle_connection(accepted, address)
+            self._first_request_seconds = guest.seconds
+            self._handle_connection(guest.socket, guest.address)
         except OSError:
-            accepted.close()
+            guest.socket.close()
 
     def _pause(self, listening: socket.socket) -> None:
         if not self._paused:
@@ -189,14 +196,17 @@ class Listener(HTTPServer):
         # One of its own, since Tornado knows one deadline for the first request and for others.
         self.conn_params = HTTP1ConnectionParameters(
             max_header_size=MOST_REQUEST_BYTES,
-            header_timeout=FIRST_REQUEST_SECONDS,
+            header_timeout=self._first_request_seconds,
             max_body_size=MOST_REQUEST_BYTES,
             body_timeout=BODY_SECONDS,
         )
-        self._paused = False
         _open_sockets.add(stream.socket)
         self.connections.add(stream)
         super().handle_stream(stream, address)
+
+    def stop(self) -> None:
+        super().stop()
+        self._lobby.close()
 
     def on_close(self, server_conn: object) -> None:
         self.connections.drop(cast(HTTP1ServerConnection, server_conn).stream)

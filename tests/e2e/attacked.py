@@ -19,8 +19,8 @@ import psutil
 import trustme
 
 from benchmarks.deployment import hold_workers
-from metrics_commands.server.connections import FIRST_REQUEST_SECONDS
 from metrics_commands.server.handlers import WRITE_SECONDS
+from metrics_commands.server.lobby import FIRST_REQUEST_SECONDS
 from tests.e2e.attackers import DROPS, SPREAD_SECONDS, Outcome
 from tests.processes import ROOT, TIMEOUT, Started, started, wait_until
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from metrics_commands.server import connections, door, handlers
+from metrics_commands.server import connections, door, handlers, lobby
 from metrics_commands.server.server import serve
 from metrics_commands.server.shutdown import Shutdown
 from tests.processes import (
@@ -148,7 +148,7 @@ def test_a_client_without_a_request_is_closed_at_the_first_deadline(
     tls: bool,
 ) -> None:
     """Slow clients are thrown out when it is promised, a TLS handshake included."""
-    monkeypatch.setattr(connections, "FIRST_REQUEST_SECONDS", SOON)
+    monkeypatch.setattr(lobby, "FIRST_REQUEST_SECONDS", SOON)
     path = write_configuration(tmp_path, SERVER) if tls else None
     greeting = make_hello() if tls else ENDLESS
     with running(web_config_file=path) as server, server.connect() as client:
@@ -160,7 +160,7 @@ def test_a_client_without_a_request_is_closed_at_the_first_deadline(
 
 def test_a_used_connection_may_idle_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Prometheus keeps its connection from minute to minute, beyond the first deadline."""
-    monkeypatch.setattr(connections, "FIRST_REQUEST_SECONDS", SOON)
+    monkeypatch.setattr(lobby, "FIRST_REQUEST_SECONDS", SOON)
     with running() as server, ExitStack() as stack:
         (used,) = open_many(server, stack, 1)
         with server.connect() as silent:
