@@ -12,11 +12,7 @@ from django.core.management.color import Style
 from .. import __version__
 from ..directory import WHAT_TO_ADD
 from .layout import Row, lay_out, paint
-
-START_WORKERS = (
-    "Start the web process; if it runs already, see that its settings call"
-    " use_metrics_directory() with this path."
-)
+from .metrics_directory import START_WORKERS
 
 
 @dataclass(frozen=True)

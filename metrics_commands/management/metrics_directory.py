@@ -20,6 +20,11 @@ from .patience import Patience
 
 logger = logging.getLogger("metrics_commands")
 
+START_WORKERS = (
+    "Start the web process; if it runs already, see that its settings call"
+    " use_metrics_directory() with this path."
+)
+
 
 @dataclass
 class Tenure:
@@ -145,7 +150,4 @@ def announce_directory(path: Path, workers: int) -> None:
     """Tell where the numbers come from, with a hint where nobody has written any."""
     logger.info("Metrics directory: %s; processes that left value files there: %d.", path, workers)
     if not workers and os.access(path, os.R_OK | os.X_OK):
-        logger.info(
-            "No process has written there yet. Start the web process; if it runs already, see"
-            " that its settings call use_metrics_directory() with this path."
-        )
+        logger.info("No process has written there yet. %s", START_WORKERS)

@@ -12,9 +12,7 @@ from ..server.door import Door
 from ..server.gate import Gate
 from ..server.handlers import Service
 from ..server.hosts import Hosts
-from ..server.status_pages import StatusPages
 from ..server.telemetry import Telemetry
-from .status import StatusPage
 
 logger = logging.getLogger("metrics_commands")
 
@@ -28,15 +26,6 @@ def make_service(
     hosts = Hosts([*config.addresses, advertised])
     gate = Gate(door, hosts, config.telemetry_path, (HEALTH,) if config.open_health else ())
     return Service(telemetry, gate, activity, Connections(), config.max_requests, config.access_log)
-
-
-def offer_status(page: StatusPage, door: Door) -> StatusPages:
-    """Return the status page as the server serves it to this machine, and to users."""
-
-    def asks_for_password() -> bool:
-        return bool(door.configuration and door.configuration.users)
-
-    return page.offer(asks_for_password)
 
 
 def announce_door(door: Door) -> None:

@@ -10,15 +10,16 @@ import base64
 import hmac
 import re
 import secrets
-import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from enum import Enum
 from functools import partial
 
 from ..errors import ExporterError
+from .background import run_in_thread
+from .web_document import INSTALL
 
 CHALLENGE = 'Basic realm="metrics", charset="UTF-8"'
+# The salt has 128 bits in 22 characters, so that the last has only two bits to say.
 HASH = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
 LONGEST_HEADER = 1024
 # Of a longer password bcrypt sees only the beginning, so that many others would do as well.
@@ -136,22 +137,7 @@ class Queue:
 
     async def _run_in_turn(self, work: Callable[[], bool]) -> bool:
         async with self._turn:
-            return await asyncio.wrap_future(start(work))
-
-
-def start(work: Callable[[], bool]) -> Future[bool]:
-    """Start work in a daemon thread, which does not keep the process from ending."""
-    future: Future[bool] = Future()
-
-    def run() -> None:
-        if future.set_running_or_notify_cancel():
-            try:
-                future.set_result(work())
-            except BaseException as error:
-                future.set_exception(error)
-
-    threading.Thread(target=run, name="authentication", daemon=True).start()
-    return future
+            return await run_in_thread("authentication", work)
 
 
 def read_credentials(header: str | None) -> tuple[bytes, bytes] | None:
@@ -192,12 +178,16 @@ def read_cost(hashed: str) -> int:
 
 def make_decoy(cost: int) -> bytes:
     """Return a hash of this cost that no password has."""
-    try:
-        import bcrypt
-    except ImportError:
-        raise ExporterError(
-            "Basic authentication needs bcrypt, which is not installed.",
-            'Run: pip install "django-runmetrics[secure]"',
-            exit_code=2,
-        ) from None
+    load_bcrypt()
+    import bcrypt
+
     return bcrypt.gensalt(cost) + b"." * 31
+
+
+def load_bcrypt() -> None:
+    """Import bcrypt, or raise ExporterError where it is not installed, or broken."""
+    try:
+        import bcrypt  # noqa: F401
+    except ImportError as error:
+        message = f"Basic authentication needs bcrypt, which is not installed, or broken: {error}."
+        raise ExporterError(message, INSTALL, exit_code=2) from None

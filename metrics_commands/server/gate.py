@@ -41,6 +41,11 @@ class Gate:
         """Return what the file adds to every answer."""
         return self._known.headers if self._known else {}
 
+    @property
+    def asks_for_password(self) -> bool:
+        """Tell whether who was admitted last had to give one; asked by any thread."""
+        return bool(self._known and self._known.users)
+
     def is_outdated(self, stream: IOStream) -> bool:
         """Tell whether a connection was made by rules of TLS that hold no more."""
         made_by = stream.socket.context if isinstance(stream.socket, ssl.SSLSocket) else None
@@ -70,9 +75,10 @@ class Gate:
         if configuration is None:
             raise HTTPError(500)
         if configuration is not self._known:
-            self._known = configuration
-            self._limit = RateLimit(configuration.rate.interval, configuration.rate.burst)
             self._authenticator.update(configuration.users)
+            self._limit = RateLimit(configuration.rate.interval, configuration.rate.burst)
+            # At last: where the users cannot be used, the next request finds that out as well.
+            self._known = configuration
         return configuration
 
     def _check_certificate(

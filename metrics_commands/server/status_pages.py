@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 
-from .telemetry import run_in_thread
+from .background import run_in_thread
 
 # Nobody waits for longer: what is asked of a page that hangs is to leave the others alone.
 MAKE_SECONDS = 10.0
@@ -28,7 +28,7 @@ class Shared:
     async def get(self) -> bytes:
         """Return it; raise asyncio.TimeoutError where that takes too long."""
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(run_in_thread(self._make))
+            self._task = asyncio.create_task(run_in_thread("status page", self._make))
             # Known to asyncio as seen, also where all who waited have gone.
             self._task.add_done_callback(lambda done: done.cancelled() or done.exception())
         # Others wait for the same: who leaves must not cancel it.

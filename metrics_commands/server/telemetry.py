@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
 
-T = TypeVar("T")
+from .background import run_in_thread
 
 # What is left of the client's time for encoding, sending and the way.
 OFFSET_SECONDS = 0.5
@@ -82,7 +81,8 @@ class PagesInWork:
         if task is None or now - began > question.seconds:
             if self._most and len(self._going) >= self._most:
                 raise TooManyError
-            task = asyncio.create_task(run_in_thread(lambda: self._make(question)))
+            work = partial(self._make, question)
+            task = asyncio.create_task(run_in_thread("scrape", work, BadQuestionError))
             self._latest[question] = now, task
             self._going.add(task)
             task.add_done_callback(lambda done: self._forget(question, done))
@@ -109,35 +109,3 @@ def choose_seconds(header: str | None) -> float:
         sent = math.nan
     timeout = min(max(sent, SHORTEST_SECONDS), LONGEST_SECONDS) if sent > 0 else DEFAULT_SECONDS
     return timeout - min(OFFSET_SECONDS, timeout / 2)
-
-
-async def run_in_thread(work: Callable[[], T]) -> T:
-    """Run work in a daemon thread: one that never returns must not keep the process from ending."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def succeed(result: T) -> None:
-        if not future.cancelled():
-            future.set_result(result)
-
-    def fail(error: Exception) -> None:
-        if not future.cancelled():
-            future.set_exception(error)
-
-    def run() -> None:
-        try:
-            try:
-                loop.call_soon_threadsafe(succeed, work())
-            except BadQuestionError as error:
-                loop.call_soon_threadsafe(fail, error)
-            except BaseException as raised:
-                # As itself, an exit would end the server, and a cancellation never be answered.
-                failure = RuntimeError("the page could not be made")
-                failure.__cause__ = raised
-                loop.call_soon_threadsafe(fail, failure)
-        except RuntimeError:
-            # The loop is closed: the process is ending, and nobody waits any more.
-            return
-
-    threading.Thread(target=run, name="scrape", daemon=True).start()
-    return await future

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import stat
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .tls_configuration import TLS, Pem
-from .web_document import fail
+from .web_document import fail, is_regular, open_at_once
 
 NAMES = {"DNS", "email", "URI", "IP Address"}
 # Of OpenSSL: verify, but leave the dates to us, who want to tell them.
@@ -121,8 +120,8 @@ def open_pem(pem: Pem) -> Iterator[Path]:
 def check_file(pem: Pem, path: Path) -> None:
     """Refuse a file that cannot be read; OpenSSL would not say which, and would wait at a pipe."""
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)) as file:
-            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        with open_at_once(path) as file:
+            regular = is_regular(file)
     except OSError as error:
         refuse(pem, f"cannot be read: {error.strerror}", RELATIVE)
     if not regular:

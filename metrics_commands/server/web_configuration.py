@@ -7,12 +7,11 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 
-from ..errors import ExporterError
+from .authentication import HASH, load_bcrypt
 from .tls_configuration import TLS, read_tls
-from .web_document import INSTALL, Entry, read_document
+from .web_document import Entry, read_document
 
 SECTIONS = ("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit")
 # The values that a header may have; none: any.
@@ -23,8 +22,6 @@ HEADERS: dict[str, tuple[str, ...]] = {
     "X-XSS-Protection": (),
     "Strict-Transport-Security": (),
 }
-# The salt has 128 bits in 22 characters, so that the last has only two bits to say.
-BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
 UNITS = {
     "ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0,
 }  # fmt: skip
@@ -115,12 +112,11 @@ def read_users(section: Entry) -> dict[str, str]:
         if ":" in name or not name.isprintable():
             entry.refuse("is a user's name with a colon or a control character")
         value = entry.as_text()
-        if not BCRYPT.fullmatch(value):
+        if not HASH.fullmatch(value):
             entry.refuse("must be a bcrypt hash ($2y$, $2b$ or $2a$) of cost 04 to 31")
         users[name] = value
-    if users and find_spec("bcrypt") is None:
-        message = "Users in the web configuration file need bcrypt, which is not installed."
-        raise ExporterError(message, INSTALL, exit_code=2)
+    if users:
+        load_bcrypt()
     return users
 
 

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, BinaryIO, NoReturn, cast
 
 from ..errors import ExporterError
 from ..finding import Place
@@ -171,15 +171,28 @@ def check_depth(path: Path, text: str) -> None:
             fail(Place(str(path), mark.line + 1 if mark else 0), "this is nested too deep")
 
 
+def open_at_once(path: Path) -> BinaryIO:
+    """Open a file without waiting, as for the writer of a pipe."""
+
+    def open_descriptor(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+    # A descriptor that is handed over would stay open where the path is a directory.
+    return open(path, "rb", opener=open_descriptor)
+
+
+def is_regular(opened: BinaryIO) -> bool:
+    """Tell whether it is neither a pipe nor a device."""
+    return stat.S_ISREG(os.fstat(opened.fileno()).st_mode)
+
+
 def read_content(path: Path) -> bytes:
     """Return the bytes of a regular file of moderate size."""
     reason = ""
     content = b""
     try:
-        # Opening a pipe would wait for a writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        with open(descriptor, "rb") as opened:
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        with open_at_once(path) as opened:
+            if is_regular(opened):
                 content = opened.read(LARGEST_FILE + 1)
             else:
                 reason = "it is not a regular file"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import ssl
+import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -16,7 +17,7 @@ import bcrypt
 import pytest
 import trustme
 
-from metrics_commands.server import connections, door
+from metrics_commands.server import door, lobby
 from tests.processes import TIMEOUT
 from tests.server.certificates import (
     AUTHORITY,
@@ -208,6 +209,32 @@ def test_each_user_enters_with_the_own_password_only(tmp_path: Path, tls: bool) 
             assert exchange(connection, "/metrics", authorize(user, password)).status == status
 
 
+def test_users_that_cannot_be_checked_let_nobody_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where bcrypt is lost after the file was read, the second request is refused as the first."""
+    path = write_configuration(tmp_path, USERS)
+    with running(web_config_file=path) as server, monkeypatch.context() as without:
+        without.setitem(sys.modules, "bcrypt", None)
+        assert [ask(server).status for _ in range(3)] == [500] * 3
+        without.undo()
+        assert (ask(server).status, ask(server, headers=ALICE).status) == (401, 200)
+
+
+def test_whether_a_password_was_asked_for_is_known_of_the_rules_that_admitted(
+    tmp_path: Path,
+) -> None:
+    """The status page asks in a thread, where the door, which reads files, must not be asked."""
+    path = write_configuration(tmp_path, USERS)
+    with running(web_config_file=path) as server:
+        assert ask(server, headers=ALICE).status == 200
+        assert server.service.gate.asks_for_password
+        exchange_file(path, "{}")
+        assert server.service.gate.asks_for_password
+        assert ask(server).status == 200
+        assert not server.service.gate.asks_for_password
+
+
 def test_what_was_remembered_of_a_stranger_opens_nothing(tmp_path: Path) -> None:
     """No user's name and password run together to those of another one (CVE-2022-46146)."""
     hashed = hash_password("right")
@@ -367,12 +394,12 @@ def test_a_resumed_session_is_still_known_by_its_name(
 def test_tls_and_plain_clients_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page is never sent in clear where TLS is configured, and never claimed where it is not."""
     # What a TLS client sends is taken for the beginning of a request.
-    monkeypatch.setattr(connections, "FIRST_REQUEST_SECONDS", 0.3)
+    monkeypatch.setattr(lobby, "FIRST_REQUEST_SECONDS", 0.3)
     path = write_configuration(tmp_path, SERVER)
     with running(web_config_file=path) as server:
         assert PLAIN not in server.exchange(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
         assert ask(server, client=make_client()).body == PLAIN
-    with running() as server, pytest.raises(ssl.SSLError):
+    with running() as server, pytest.raises((ssl.SSLError, ConnectionResetError)):
         ask(server, client=make_client())
 
 

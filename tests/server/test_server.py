@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from metrics_commands.server.handlers import MOST_REQUESTS
+from metrics_commands.server.server import DRAIN_SECONDS
 from tests.processes import fetch, wait_until
 from tests.server.serving import CONTENT_TYPE, PLAIN, Gate, Server, read_all, running
 
@@ -213,7 +214,7 @@ def test_a_client_that_leaves_before_its_page_is_made_costs_nothing(
         client.close()
         gate.opened.set()
         assert fetch(f"{server.url}/metrics")[2] == PLAIN
-        assert server.end() < 2
+        assert server.end() < DRAIN_SECONDS
     assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
 
 
@@ -234,7 +235,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_page_does_not_hold_up_the_end
     with running(lambda: bytes(20_000_000)) as server:
         with server.send_scrape(receive_buffer=4096) as client:
             assert client.recv(12) == b"HTTP/1.1 200"
-        assert server.end() < 2
+        assert server.end() < DRAIN_SECONDS
 
 
 def test_idle_and_unfinished_connections_do_not_hold_up_the_end() -> None:
@@ -245,6 +246,6 @@ def test_idle_and_unfinished_connections_do_not_hold_up_the_end() -> None:
         assert connection.getresponse().read() == PLAIN
         with ending.connect() as unfinished, ending.connect():
             unfinished.sendall(b"GET /metrics HTTP/1.1\r\nHo")
-            assert ending.end() < 2
+            assert ending.end() < DRAIN_SECONDS
             assert read_all(unfinished) == b""
         connection.close()

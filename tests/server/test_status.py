@@ -75,7 +75,7 @@ def serving(
     service.status = StatusPages(
         make_page,
         lambda: DOCUMENT,
-        lambda: bool(door.configuration and door.configuration.users),
+        lambda: service.gate.asks_for_password,
         {"/status.css": STYLE},
     )
     thread = threading.Thread(target=serve, args=([listener], service, shutdown))

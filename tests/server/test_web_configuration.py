@@ -181,7 +181,6 @@ def test_unverified_certificates_are_refused_with_a_reason(path: Path, name: str
 def test_a_file_that_cannot_be_read_is_told(path: Path, tmp_path: Path) -> None:
     """A missing, special or endless file ends with a sentence, and never hangs."""
     assert "No such file" in refuse(path)
-    assert "not a regular file" in refuse(tmp_path) or "directory" in refuse(tmp_path)
     os.mkfifo(path)
     assert "not a regular file" in refuse(path)
     path.unlink()
@@ -191,6 +190,13 @@ def test_a_file_that_cannot_be_read_is_told(path: Path, tmp_path: Path) -> None:
     path.unlink()
     assert "larger than 1024 KiB" in refuse(path, "#" * (1024 * 1024 + 1))
     assert refuse(path, b"# a\n# \xff\n").startswith(f"{path}:2: this is not UTF-8")
+
+
+def test_a_directory_in_its_place_costs_no_descriptor(tmp_path: Path) -> None:
+    """It is tried again each second: a container engine makes one for a file that is missing."""
+    before = os.listdir("/dev/fd")
+    assert "directory" in refuse(tmp_path)
+    assert len(os.listdir("/dev/fd")) == len(before)
 
 
 @needs_root
@@ -321,6 +327,16 @@ def test_without_the_extra_its_name_is_told(
         load(path)
     assert (caught.value.exit_code, "not installed" in caught.value.message) == (2, True)
     assert 'pip install "django-runmetrics[secure]"' in caught.value.hint
+
+
+def test_a_bcrypt_that_is_broken_is_told_before_anybody_is_let_in(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package of another platform is installed, and cannot be imported."""
+    (tmp_path / "bcrypt.py").write_text("raise ImportError('wrong ELF class')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "bcrypt", raising=False)
+    assert "broken: wrong ELF class" in refuse(path, f"basic_auth_users: {{a: {HASH}}}")
 
 
 def test_aliases_cost_no_more_than_their_text(path: Path) -> None:

@@ -45,7 +45,7 @@ from ..metrics_directory import Tenure, announce_directory, open_directory, take
 from ..pages import Pages
 from ..patience import Patience
 from ..port import announce_port, claim_port, list_urls
-from ..service import announce_door, make_service, offer_status, reload_door
+from ..service import announce_door, make_service, reload_door
 from ..status import StatusPage, collect_facts
 from ..watch import make_watched
 
@@ -163,7 +163,7 @@ def run(config: conf.Config, options: Options, make: MakeCollectors, tell: Annou
             service = make_service(config, door, telemetry, activity, target.host)
             facts = collect_facts(config.namespace, options, urls, claimed, target)
             page = StatusPage(facts, collectors, tenure.reader, activity)
-            service.status = offer_status(page, door)
+            service.status = page.offer(lambda: service.gate.asks_for_password)
             with page.recorder.running():
                 cut_off = serve(
                     claimed.sockets,
