@@ -151,12 +151,12 @@ def parse_directory(value: object) -> Path:
 
 
 def parse_telemetry_path(value: object) -> str:
-    """Accept the path of a page, beside the start page and the health pages."""
-    expected = "a path such as '/metrics', of plain characters, not below '/-/'"
+    """Accept the path of a page, beside the status page, its files and the health pages."""
+    expected = "a path such as '/metrics', of plain characters, not below '/-/' or '/status.'"
     if not isinstance(value, str) or not PATH.fullmatch(value) or len(value) > LONGEST_PATH:
         raise ValueError(expected)
     # A browser resolves dots before it asks, and would never arrive.
-    if value.startswith("/-/") or {".", ".."} & set(value.split("/")):
+    if value.startswith(("/-/", "/status.")) or {".", ".."} & set(value.split("/")):
         raise ValueError(expected)
     return value
 

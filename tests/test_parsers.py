@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from prometheus_client import Counter, Histogram
 
 from metrics_commands import parsers
+from metrics_commands.status.page import TYPES
 
 PARSERS: list[Callable[[object], object]] = [
     parsers.parse_address,
@@ -115,7 +116,8 @@ def test_what_people_write_is_understood(
         (
             parsers.parse_telemetry_path,
             ["metrics", "", "/", "//evil.example", "/a//b", "/-/healthy", "/a/../b", "/./a",
-             "/metrics\n", "/a b", "/ä", "/" + "a" * 500, None],
+             "/metrics\n", "/a b", "/ä", "/" + "a" * 500, None,
+             "/status.json", *(f"/{name}" for name in TYPES)],
         ),
         (parsers.parse_names, [["gc", 1], 5, None, {"gc": True}, b"gc"]),
         (parsers.parse_log_format, ["xml", "JSON", "", None, [], 1]),
