@@ -244,4 +244,6 @@ def locked(directory: Path, how: int) -> Iterator[None]:
         fcntl.flock(descriptor, how)
         yield
     finally:
+        # Said, not only closed: a child that was forked meanwhile has the descriptor as well.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)

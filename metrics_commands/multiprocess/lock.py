@@ -25,6 +25,8 @@ FILE_NAME = "exporter.lock"
 LONGEST_RECORD = 64 * 1024
 HIGHEST_PORT = 65535
 
+_held: set[int] = set()
+
 
 @dataclass(frozen=True)
 class Holder:
@@ -52,6 +54,7 @@ class DirectoryLock:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        _held.add(descriptor)
         self._published: Holder | None = None
 
     @classmethod
@@ -93,6 +96,7 @@ class DirectoryLock:
         """Write that nothing is served any more, and let the lock go."""
         if self._published is not None:
             self.publish(replace(self._published, urls=()))
+        _held.discard(self._descriptor)
         os.close(self._descriptor)
 
 
@@ -140,3 +144,12 @@ def is_running(pid: int, create_time: float) -> bool:
 def _open_untrusted(path: str, flags: int) -> int:
     # A directory that others may write could hold a link or a pipe of this name.
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _leave_locks() -> None:
+    """Let no child that is forked keep a directory from the next exporter."""
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_leave_locks)

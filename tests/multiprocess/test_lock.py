@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -16,6 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metrics_commands.multiprocess.directory import LOCK
+from metrics_commands.multiprocess.fold import locked
 from metrics_commands.multiprocess.lock import (
     FILE_NAME,
     DirectoryLock,
@@ -24,7 +27,7 @@ from metrics_commands.multiprocess.lock import (
     read_holder,
 )
 from tests.multiprocess.somebody import NOBODY, SHARED_GROUP, Somebody, needs_root
-from tests.multiprocess.writers import can_hold, hold
+from tests.multiprocess.writers import can_hold, hold, hold_and_fork
 from tests.processes import wait_until
 
 URL = "http://127.0.0.1:8001/metrics"
@@ -100,6 +103,44 @@ def test_is_not_inherited_by_programs_that_the_holder_starts(tmp_path: Path) -> 
         lock.release()
         acquire(tmp_path).release()
         child.communicate()
+
+
+def start_fork() -> tuple[int, int]:
+    """Fork a child that does nothing, as a careless collector might; return its pid and a pipe."""
+    until, ended = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(ended)
+        os.read(until, 1)
+        os._exit(0)
+    os.close(until)
+    return pid, ended
+
+
+def test_is_not_inherited_by_a_fork(tmp_path: Path) -> None:
+    """A child without exec does not keep the directory from the next exporter."""
+    with Somebody().start(hold_and_fork, tmp_path, URL) as holder:
+        wait_until(lambda: read_holder(tmp_path))
+        pid = int((tmp_path / "child").read_text())
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    try:
+        acquire(tmp_path).release()
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_fork_meanwhile_does_not_prolong_a_fold(tmp_path: Path) -> None:
+    """A child that was forked while files moved does not keep readers waiting."""
+    with locked(tmp_path, fcntl.LOCK_EX):
+        pid, ended = start_fork()
+    try:
+        descriptor = os.open(tmp_path / LOCK, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        os.close(descriptor)
+    finally:
+        os.close(ended)
+        os.waitpid(pid, 0)
 
 
 def as_record(**changes: object) -> bytes:

@@ -77,6 +77,17 @@ def hold(directory: Path, url: str) -> None:
     time.sleep(600)
 
 
+def hold_and_fork(directory: Path, url: str) -> None:
+    """Do the same, and have a child that outlives us; its pid is in the file ``child``."""
+    lock = DirectoryLock.acquire(directory)
+    assert lock is not None
+    pid = os.fork()
+    if pid:
+        (directory / "child").write_text(str(pid))
+        lock.publish(Holder(os.getpid(), 1.5, (url,)))
+    time.sleep(600)
+
+
 def can_hold(directory: Path) -> bool:
     """Tell whether the directory's lock is to be had."""
     return DirectoryLock.acquire(directory) is not None
