@@ -592,7 +592,7 @@ def test_value_files_have_every_model_from_the_start(tmp_path: Path) -> None:
     """The exporter shows a model at zero as soon as one process has loaded it."""
     result = run_manage(clean_environment(tmp_path), "check")
     assert result.returncode == 0, result.stderr
-    families = {each.name: each for each in DirectoryReader(tmp_path / "metrics").read_families()}
+    families = {each.name: each for each in DirectoryReader(tmp_path / "metrics").read().families()}
     samples = families["django_model_deletes"].samples
     assert {(each.labels["model"], each.value) for each in samples} == {
         ("order", 0.0),

@@ -92,7 +92,7 @@ class CacheCollector:
     timeout = TIMEOUT_SECONDS
 
     def __init__(self, surroundings: Surroundings, patience: float = PATIENCE_SECONDS) -> None:
-        self._prefix = f"{surroundings.namespace}_" if surroundings.namespace else ""
+        self._prefix = surroundings.prefix
         self._aliases = [alias for alias in caches.settings if has_server(alias)]
         self._caches: dict[str, BaseCache] = {}
         self._told: set[str] = set()

@@ -9,7 +9,6 @@ from typing import Any
 
 from prometheus_client import Metric
 from prometheus_client.metrics_core import GaugeMetricFamily
-from prometheus_client.parser import text_string_to_metric_families
 
 from .registry import Surroundings, ValueFiles, register
 
@@ -64,14 +63,12 @@ def find_app() -> Any:
 
 def count_by_queue(files: ValueFiles) -> dict[str, dict[str, float]]:
     """Return what the workers have counted by queue: tasks sent, and themselves."""
-    merged = files.read()
-    text = merged.render(set(merged.names) - {SENT, WORKERS}).decode()
     counts: dict[str, dict[str, float]] = {SENT: {}, WORKERS: {}}
-    for family in text_string_to_metric_families(text):
+    for family in files.read().families(counts):
         for sample in family.samples:
             queue = sample.labels.get("queue_name", "")
             # Nor what stands for queues that found no room.
-            if family.name in counts and queue not in {"", "<other>"}:
+            if queue not in {"", "<other>"}:
                 total = counts[family.name].get(queue, 0.0) + sample.value
                 counts[family.name][queue] = total
     return counts

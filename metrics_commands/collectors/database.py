@@ -48,7 +48,7 @@ class DatabaseCollector:
     timeout = TIMEOUT_SECONDS
 
     def __init__(self, surroundings: Surroundings, patience: float = PATIENCE_SECONDS) -> None:
-        self._prefix = f"{surroundings.namespace}_" if surroundings.namespace else ""
+        self._prefix = surroundings.prefix
         self._aliases = list_databases()
         self._looks = Looks("database", ask, patience)
 

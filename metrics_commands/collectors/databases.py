@@ -186,6 +186,9 @@ def borrowed_databases() -> Iterator[None]:
 @contextmanager
 def kept_connections() -> Iterator[None]:
     """Keep connections open from one run of a collector to the next; close them at the end."""
+    # Not first by the threads of a scrape: two at once would have each connection lent twice, and
+    # closed each time.
+    start_lending()
     lender.keeps = True
     try:
         yield

@@ -35,7 +35,7 @@ class HostCollector:
     timeout = TIMEOUT_SECONDS
 
     def __init__(self, surroundings: Surroundings) -> None:
-        self._prefix = f"{surroundings.namespace}_" if surroundings.namespace else ""
+        self._prefix = surroundings.prefix
         self._paths = list(list_paths(surroundings.directory))
         self._traffic = Traffic()
 

@@ -26,7 +26,7 @@ class MigrationsCollector:
     interval = INTERVAL_SECONDS
 
     def __init__(self, surroundings: Surroundings, patience: float = PATIENCE_SECONDS) -> None:
-        self._prefix = f"{surroundings.namespace}_" if surroundings.namespace else ""
+        self._prefix = surroundings.prefix
         self._aliases = list_aliases()
         self._looks = Looks("migrations", count_migrations, patience)
 

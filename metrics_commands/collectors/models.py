@@ -44,7 +44,7 @@ class ModelsCollector:
     timeout = TIMEOUT_SECONDS
 
     def __init__(self, surroundings: Surroundings, most_exact: float = MOST_EXACT) -> None:
-        self._prefix = f"{surroundings.namespace}_" if surroundings.namespace else ""
+        self._prefix = surroundings.prefix
         chosen = surroundings.counted_models
         self._models = choose_models() if chosen is None else chosen
         self._most_exact = most_exact

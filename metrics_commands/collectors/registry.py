@@ -54,6 +54,12 @@ class Rendered(Protocol):
     ) -> bytes: ...
 
 
+class Merged(Rendered, Protocol):
+    """The workers' families, of which a few can be had as objects as well."""
+
+    def families(self, names: Collection[str] = ()) -> Iterable[Metric]: ...
+
+
 class Collector(Protocol):
     """Yield fresh families; an exception costs the rest of this collector only.
 
@@ -64,15 +70,40 @@ class Collector(Protocol):
     def collect(self) -> Iterable[Metric | Rendered]: ...
 
 
+class Worker(Protocol):
+    """A process that lives; ``pid`` is 0 where it means nothing to us."""
+
+    @property
+    def process(self) -> str: ...
+
+    @property
+    def role(self) -> str: ...
+
+    @property
+    def pid(self) -> int: ...
+
+
+class Workers(Protocol):
+    """How many processes have begun, by role, and those that live."""
+
+    @property
+    def starts(self) -> Mapping[str, float]: ...
+
+    @property
+    def living(self) -> Sequence[Worker]: ...
+
+
 class ValueFiles(Protocol):
     """The workers' numbers; ``problem`` says why the directory could not be listed, if so."""
 
     @property
     def problem(self) -> str: ...
 
-    def read(self) -> Rendered: ...
+    def read(self) -> Merged: ...
 
     def describe_state(self) -> Iterable[Metric]: ...
+
+    def list_workers(self, metric: str) -> Workers: ...
 
 
 class Spent(Protocol):
@@ -121,6 +152,11 @@ class Surroundings:
     served: Served | None = None
     directory: Path | None = None
     counted_models: tuple[type[Model], ...] | None = None
+
+    @property
+    def prefix(self) -> str:
+        """Return what the names of our families begin with."""
+        return f"{self.namespace}_" if self.namespace else ""
 
 
 Factory = Callable[[Surroundings], Collector]

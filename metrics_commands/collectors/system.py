@@ -20,7 +20,7 @@ class SystemCollector:
     """Yield ``system_usage`` in percent; CPU is the mean since the scrape before."""
 
     def __init__(self, surroundings: Surroundings) -> None:
-        prefix = f"{surroundings.namespace}_" if surroundings.namespace else ""
+        prefix = surroundings.prefix
         self._name = f"{prefix}system_usage"
         self._lock = threading.Lock()
         self._since = time.monotonic()

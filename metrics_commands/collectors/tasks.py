@@ -47,7 +47,7 @@ class TasksCollector:
     timeout = TIMEOUT_SECONDS
 
     def __init__(self, surroundings: Surroundings) -> None:
-        self._prefix = f"{surroundings.namespace}_" if surroundings.namespace else ""
+        self._prefix = surroundings.prefix
         self._model = find_model()
         self._queues: dict[Queue, None] = {}
 

@@ -8,7 +8,7 @@ from prometheus_client import Metric
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
 from .registry import Surroundings, register
-from .workers import Sight, find_files, list_workers, make_prefix
+from .workers import Sight, list_workers
 
 LABELS = ["role", "pid"]
 
@@ -18,8 +18,8 @@ class WorkerProcessesCollector:
     """Yield a series for each process that this one can see, of each role."""
 
     def __init__(self, surroundings: Surroundings) -> None:
-        self._prefix = make_prefix(surroundings)
-        self._files = find_files(surroundings)
+        self._prefix = f"{surroundings.prefix}django_worker"
+        self._files = surroundings.value_files
         self._sight = Sight()
 
     def collect(self) -> Iterator[Metric]:

@@ -2,46 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol, cast
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import psutil
 from prometheus_client import Metric
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
-from .registry import Surroundings, register
-
-
-class Worker(Protocol):
-    """A process that lives; ``pid`` is 0 where it means nothing to us."""
-
-    @property
-    def process(self) -> str: ...
-
-    @property
-    def role(self) -> str: ...
-
-    @property
-    def pid(self) -> int: ...
-
-
-class Workers(Protocol):
-    """How many processes have begun, by role, and those that live."""
-
-    @property
-    def starts(self) -> Mapping[str, float]: ...
-
-    @property
-    def living(self) -> Sequence[Worker]: ...
-
-
-class WorkerFiles(Protocol):
-    """What the value files tell of processes."""
-
-    @property
-    def problem(self) -> str: ...
-
-    def list_workers(self, metric: str) -> Workers: ...
+from .registry import Surroundings, ValueFiles, Worker, Workers, register
 
 
 class Figures(NamedTuple):
@@ -59,8 +27,8 @@ class WorkersCollector:
     """Yield the families by role; those of processes only where all of a role can be seen."""
 
     def __init__(self, surroundings: Surroundings) -> None:
-        self._prefix = make_prefix(surroundings)
-        self._files = find_files(surroundings)
+        self._prefix = f"{surroundings.prefix}django_worker"
+        self._files = surroundings.value_files
         self._sight = Sight()
         self._time = ProcessorTime()
 
@@ -77,17 +45,7 @@ class WorkersCollector:
         yield from sum_up(self._prefix, shown, roles)
 
 
-def make_prefix(surroundings: Surroundings) -> str:
-    """Return what the families' names begin with."""
-    return f"{surroundings.namespace}_django_worker" if surroundings.namespace else "django_worker"
-
-
-def find_files(surroundings: Surroundings) -> WorkerFiles | None:
-    """Return what tells the processes; None where there is no metrics directory."""
-    return cast("WorkerFiles | None", surroundings.value_files)
-
-
-def list_workers(files: WorkerFiles, prefix: str) -> Workers:
+def list_workers(files: ValueFiles, prefix: str) -> Workers:
     """Return the processes; OSError where the directory does not tell all of them."""
     workers = files.list_workers(f"{prefix}_starts")
     if files.problem:

@@ -24,11 +24,14 @@ from .store import Slot, Store, current_store
 OTHER = "<other>"
 MOST_REFUSED = 10_000
 DROPPED = "django_exporter_label_sets_dropped"
-FAMILIES: list[Family] = []
+FAMILIES: dict[str, Family] = {}
 
 
 class Family(ABC):
-    """A metric that this process counts; ``name`` without ``_total``, ``kind`` as files say it."""
+    """A metric that this process counts; ``name`` without ``_total``, ``kind`` as files say it.
+
+    Its name is all that it is known by: threads that declare it together count into the same cells.
+    """
 
     kind = ""
     type = ""
@@ -37,12 +40,12 @@ class Family(ABC):
         self.name = name
         self.documentation = documentation
         self.labels = tuple(labels)
-        FAMILIES.append(self)
+        FAMILIES.setdefault(name, self)
 
     def cell(self, *values: str) -> Any:
         """Return where the numbers of some label values stand, in the order of the labels."""
         store = current_store()
-        found = store.cells.get((self, values))
+        found = store.cells.get((self.name, values))
         return found if found is not None else self._add(store, values)
 
     def _add(self, store: Store, values: tuple[str, ...]) -> Any:
@@ -50,21 +53,21 @@ class Family(ABC):
             if self._is_full(store, values):
                 self._note_refusal(store, values)
                 return self.cell(*(OTHER for _ in values))
-            if (self, values) not in store.cells:
-                store.cells[self, values] = self._make(store, values)
-                store.sizes[self] += 1
-            return store.cells[self, values]
+            if (self.name, values) not in store.cells:
+                store.cells[self.name, values] = self._make(store, values)
+                store.sizes[self.name] += 1
+            return store.cells[self.name, values]
 
     def _is_full(self, store: Store, values: tuple[str, ...]) -> bool:
         if not values or OTHER in values or self is LABEL_SETS_DROPPED:
             return False
-        return store.sizes[self] >= most_label_sets()
+        return store.sizes[self.name] >= most_label_sets()
 
     def _note_refusal(self, store: Store, values: tuple[str, ...]) -> None:
         """Count a set of label values that is refused, once while it is remembered."""
-        if (self, values) not in store.refused:
+        if (self.name, values) not in store.refused:
             if len(store.refused) < MOST_REFUSED:
-                store.refused.add((self, values))
+                store.refused.add((self.name, values))
             LABEL_SETS_DROPPED.inc(self.name)
 
     @abstractmethod
@@ -76,7 +79,11 @@ class Family(ABC):
 
     def collect(self, store: Store) -> Metric | None:
         """Return the family as prometheus_client has it; None where nothing was counted."""
-        cells = [(each[1], cell) for each, cell in list(store.cells.items()) if each[0] is self]
+        cells = [
+            (values, cell)
+            for (name, values), cell in list(store.cells.items())
+            if name == self.name
+        ]
         if not cells:
             return None
         family = Metric(self.name, self.documentation, self.type)
@@ -253,7 +260,7 @@ class InstrumentCollector:
 
     def collect(self) -> Iterator[Metric]:
         store = current_store()
-        for family in FAMILIES:
+        for family in list(FAMILIES.values()):
             with store.lock:
                 shown = family.collect(store)
             if shown is not None:

@@ -41,11 +41,11 @@ class Store:
         self.pid = pid
         # Set in a fork: a request that its parent began must not be counted in both.
         self.foreign = False
-        self.refused: set[tuple[Hashable, tuple[str, ...]]] = set()
+        self.refused: set[tuple[str, tuple[str, ...]]] = set()
         self.lock = threading.RLock()
-        self.cells: dict[tuple[Hashable, tuple[str, ...]], Any] = {}
+        self.cells: dict[tuple[str, tuple[str, ...]], Any] = {}
         self.rows: dict[Hashable, Any] = {}
-        self.sizes: Counter[Hashable] = Counter()
+        self.sizes: Counter[str] = Counter()
         self._files: dict[str, Numbers] = {}
         self._spare = NumbersInMemory()
         self._identity = ""

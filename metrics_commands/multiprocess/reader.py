@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from prometheus_client import REGISTRY, Metric
+from prometheus_client import Metric
 from prometheus_client.metrics_core import GaugeMetricFamily
 
 from .archive import WORKER, Shape, find_shapes, read_generation
@@ -125,10 +125,6 @@ class DirectoryReader:
             yield
         finally:
             self._idle.set()
-
-    def read_families(self) -> Iterable[Metric]:
-        """Return the merged families, each with the samples of all workers."""
-        return self.read().families(declared_units())
 
     def find_shapes(self, paths: Collection[str]) -> Mapping[str, set[Shape]]:
         """Return how the metrics in some files are declared."""
@@ -249,10 +245,3 @@ def raise_descriptor_limit() -> int:
         # macOS calls the hard limit unlimited, and refuses it.
         return soft
     return hard
-
-
-def declared_units() -> dict[str, str]:
-    """Return the units of the metrics that this process itself has declared."""
-    declared = {id(each): each for each in vars(REGISTRY)["_names_to_collectors"].values()}
-    units = ((getattr(each, "_name", ""), getattr(each, "_unit", "")) for each in declared.values())
-    return {name: unit for name, unit in units if name and unit}

@@ -76,10 +76,12 @@ class Merged:
                     continue
                 yield f"{text}{format_number(number)}"
 
-    def families(self, units: Mapping[str, str]) -> Iterator[Metric]:
-        """Yield the families; their units, which files do not carry, are given."""
+    def families(self, names: Collection[str] = ()) -> Iterator[Metric]:
+        """Yield the families, or only those of some names."""
         for family, numbers in zip(self.table.families.values(), self.numbers, strict=True):
-            metric = Metric(family.name, family.help, family.type, units.get(family.name, ""))
+            if names and family.name not in names:
+                continue
+            metric = Metric(family.name, family.help, family.type)
             metric.samples = [
                 Sample(name, dict(labels), number)
                 for (name, labels), number in zip(family.series, numbers, strict=True)

@@ -102,7 +102,7 @@ def test_redis_tells_of_itself(
         after = show(collector)
         assert client.dbsize() == 1
     assert before["up remote"] == 1
-    assert 0 < before["ping_duration_seconds remote"] < 1
+    assert 0 < before["ping_duration_seconds remote"] < 30
     assert before["redis_memory_bytes remote"] > 100_000
     assert before["redis_max_memory_bytes remote"] == 64 * 2**20
     assert before["redis_evicted_keys_total remote"] == 0

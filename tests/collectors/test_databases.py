@@ -184,6 +184,19 @@ def test_whoever_is_no_collector_has_a_connection_of_its_own(add_database: AddDa
     assert own.settings_dict is connections.settings["main"]
 
 
+def test_lending_begins_before_any_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exporter's own thread begins it; threads that come together might begin it twice."""
+
+    def create(alias: str) -> None:
+        raise AssertionError(alias)
+
+    databases.start_lending.cache_clear()
+    monkeypatch.setitem(vars(connections), "create_connection", create)
+    with kept_connections():
+        begun: Any = connections.create_connection
+        assert begun.args == (create,)
+
+
 def test_a_closed_connection_is_replaced(add_database: AddDatabase) -> None:
     """A collector may close what it was lent, in the middle of a transaction too."""
     add_database("main")

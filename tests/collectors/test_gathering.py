@@ -29,6 +29,9 @@ from tests.collectors.gathers import (
 )
 from tests.processes import sample, wait_until
 
+# Enough for a hundred threads to begin on a busy machine.
+LIMIT = 3.0
+
 
 @contextmanager
 def let_go(*slow: Slow) -> Iterator[None]:
@@ -54,8 +57,8 @@ def test_a_scrape_of_bad_collectors_ends_in_time_with_the_good_ones() -> None:
     collectors = CollectorSet({**hanging, **slow, **failing, **good})
     with let_go(*hanging.values(), *slow.values()):
         start = time.monotonic()
-        first = collectors.gather(seconds=1.0)
-        assert 1.0 <= time.monotonic() - start < 5.0
+        first = collectors.gather(seconds=LIMIT)
+        assert LIMIT <= time.monotonic() - start < 30
         assert not first.complete
         samples = read(first)
         assert [sample(samples, name) for name in good] == list(range(70))
@@ -65,8 +68,8 @@ def test_a_scrape_of_bad_collectors_ends_in_time_with_the_good_ones() -> None:
             each.go.set()
         wait_until(lambda: not any(collectors._runners[name]._going for name in slow))
         start = time.monotonic()
-        samples = scrape(collectors, 1.0)
-        assert time.monotonic() - start < 1.0
+        samples = scrape(collectors, LIMIT)
+        assert time.monotonic() - start < LIMIT
         assert {name for name in collectors.collectors if succeeded(samples, name)} == {
             *good,
             *slow,

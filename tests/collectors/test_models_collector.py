@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from django.conf import LazySettings
@@ -89,8 +87,8 @@ def test_names_may_come_from_anywhere(
 def test_models_may_be_given(database: Path) -> None:
     """Who has chosen models already, from options too, hands them to the collector."""
     call_command("migrate", verbosity=0)
-    surroundings: Any = SimpleNamespace(namespace="", counted_models=(Order,))
-    assert show(ModelsCollector(surroundings)) == {"shop.Order": 0}
+    collector = ModelsCollector(Surroundings(counted_models=(Order,)))
+    assert show(collector) == {"shop.Order": 0}
 
 
 @pytest.mark.parametrize("name", ["shop.Nothing", "nowhere.Order", "Order", "a.b.c", "\x1b[2J"])

@@ -79,7 +79,7 @@ def test_a_failing_collector_costs_only_itself(bad: Callable[[], Iterable[Metric
     assert (sample(samples, "a"), sample(samples, "z")) == (1, 2)
     assert [sample(samples, SUCCESS, collector=name) for name in ("a", "bad", "z")] == [1, 0, 1]
     for name in ("a", "bad", "z"):
-        assert 0 <= (sample(samples, DURATION, collector=name) or 0) < 1
+        assert 0 <= (sample(samples, DURATION, collector=name) or 0) < 30
     assert sample(samples, "half") == (1 if bad is fail_half_way else None)
     assert count_failures(samples, "bad") == (1, 0, 0)
     assert count_failures(samples, "a") == (0, 0, 0)

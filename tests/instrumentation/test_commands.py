@@ -229,12 +229,12 @@ def test_elsewhere_a_stage_has_no_command() -> None:
     """In a web worker each time replaces the one before."""
     labels = {"command": "", "stage": "wait"}
     for seconds in (0.02, 0.0):
+        start = time.perf_counter()
         with stage("wait") as waiting:
-            deadline = time.perf_counter() + seconds
-            while time.perf_counter() < deadline:
+            while time.perf_counter() < start + seconds:
                 pass
             waiting.add(0.5)
-        assert (metric_value(STAGE, labels) or 0.0) < seconds + 0.01
+        assert (metric_value(STAGE, labels) or 0.0) <= time.perf_counter() - start
     assert (metric_value(RECORDS, labels) or 0.0) % 1 == 0
 
 

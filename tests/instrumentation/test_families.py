@@ -114,6 +114,33 @@ def test_forks_and_threads_lose_and_repeat_nothing(tmp_path: Path) -> None:
     assert sample(parse_samples(done.stdout), "visits_total", page="home") == 1 + 5 * 4 * 500
 
 
+TWICE = """
+from metrics_commands.instrumentation.families import LatestGauge
+def declare():
+    return Counter("calls", "Calls.", ["page"]), LatestGauge("spent", "Spent.", ["page"])
+for number, (calls, spent) in enumerate((declare(), declare()), start=1):
+    calls.inc("home"); spent.add(2.0, "home", moment=float(number))
+    calls.inc(str(number)); calls.inc("late")
+"""
+
+
+@pytest.mark.parametrize("in_files", [True, False])
+def test_a_family_that_is_declared_twice_is_one(tmp_path: Path, in_files: bool) -> None:
+    """Threads may declare a family together: nothing is shown twice, lost, or beyond the limit."""
+    directory = tmp_path / "metrics" if in_files else None
+    pages = [run_program(tmp_path, TWICE, directory=directory, PROMETHEUS_MAX_LABEL_SETS=3)[0]]
+    if in_files:
+        pages.append(run_manage(clean_environment(tmp_path), "runmetrics", "--once").stdout)
+    for page in pages:
+        lines = [line.rsplit(" ", 1)[0] for line in page.splitlines()]
+        assert [line for line in lines if lines.count(line) > 1] == []
+        samples = parse_samples(page)
+        assert sample(samples, "spent", page="home") == 4
+        counted = {page: sample(samples, "calls_total", page=page) for page in ("home", "late")}
+        assert counted == {"home": 2, "late": 2}
+        assert sample(samples, "calls_total", page="<other>") == 1
+
+
 LOCKED = """
 taken = threading.Event(); leave = threading.Event()
 def hold():

@@ -74,7 +74,7 @@ def flatten(families: list[Metric]) -> Families:
 
 def read_ours(directory: Path) -> Families:
     """Return what the exporter serves."""
-    return flatten(list(DirectoryReader(directory).read_families()))
+    return flatten(list(DirectoryReader(directory).read().families()))
 
 
 def read_theirs(directory: Path) -> Families:

@@ -118,7 +118,7 @@ def test_readers_never_see_half_a_fold(directory: Path) -> None:
     with Somebody().start(fold_what_dies, directory, dead) as folder:
         while folder.poll() is None:
             died = len(list(directory.glob("ready_*")))
-            (orders,) = reader.read_families()
+            (orders,) = reader.read().families()
             still = len(list(directory.glob("ready_*")))
             seen.append(orders.samples[0].value)
             assert dead + 1 - died <= seen[-1] <= dead + 1 - still

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prometheus_client import REGISTRY, Counter, Metric, generate_latest
+from prometheus_client import Metric, generate_latest
 from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.openmetrics.exposition import UNDERSCORES, escape_label_name
@@ -189,7 +189,7 @@ def test_is_equal_to_prometheus_clients_collector_at_every_scrape(
                 workers.write(metrics[each.metric], each)
             merged = reader.read()
             peer = Peer(workers.directory)
-            assert show(list(merged.families({}))) == show(peer.collect())
+            assert show(list(merged.families())) == show(peer.collect())
             pages = merged.render().decode(), generate_latest(peer).decode()
             ours, theirs = (show(list(text_string_to_metric_families(page))) for page in pages)
             assert ours == theirs
@@ -242,41 +242,3 @@ def test_a_worker_that_declares_a_metric_twice_counts_both(tmp_path: Path) -> No
     path = tmp_path / "counter_1.db"
     path.write_bytes(pack_file([(keys[0], 2.0), (keys[1], 3.0)]))
     assert read_values(DirectoryReader(tmp_path)) == {"good": 5}
-
-
-def test_units_come_from_the_exporters_registry(tmp_path: Path) -> None:
-    """Files carry no units; a metric that the exporter declares as well has its unit back."""
-    declared = Counter("merging_bytes", "Bytes", unit="bytes")
-    try:
-        for name in ("merging_bytes", "merging_others"):
-            write_series(tmp_path / f"counter_{name}.db", 1.0, name)
-        families = DirectoryReader(tmp_path).read_families()
-        assert {each.name: each.unit for each in families} == {
-            "merging_bytes": "bytes",
-            "merging_others": "",
-        }
-    finally:
-        REGISTRY.unregister(declared)
-
-
-class Slotted:
-    """A user's collector without attributes."""
-
-    __slots__ = ()
-
-    def describe(self) -> list[Metric]:
-        return [Metric("merging_slotted", "", "gauge")]
-
-    def collect(self) -> list[Metric]:
-        return []
-
-
-def test_a_collector_without_attributes_harms_nobody(tmp_path: Path) -> None:
-    """Looking for units does not fail over what users register."""
-    collector = Slotted()
-    REGISTRY.register(collector)
-    try:
-        write_series(tmp_path / "counter_1.db", 1.0)
-        assert [each.unit for each in DirectoryReader(tmp_path).read_families()] == [""]
-    finally:
-        REGISTRY.unregister(collector)

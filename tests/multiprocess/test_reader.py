@@ -29,7 +29,7 @@ def write_counter(path: Path, value: float) -> None:
 
 def read_counter(reader: DirectoryReader) -> float:
     """Return that counter, summed over the workers."""
-    (family,) = reader.read_families()
+    (family,) = reader.read().families()
     (sample,) = family.samples
     return sample.value
 
@@ -121,14 +121,14 @@ def test_a_directory_may_come_later_and_go(tmp_path: Path) -> None:
     """An exporter that starts first serves nothing yet, and the numbers when there are any."""
     directory = tmp_path / "metrics"
     reader = DirectoryReader(directory)
-    assert list(reader.read_families()) == []
+    assert list(reader.read().families()) == []
     assert reader.count_workers() == 0
     directory.mkdir()
     write_counter(directory / "counter_1.db", 2.0)
     assert read_counter(reader) == 2.0
     (directory / "counter_1.db").unlink()
     directory.rmdir()
-    assert list(reader.read_families()) == []
+    assert list(reader.read().families()) == []
 
 
 def test_new_numbers_are_in_the_next_scrape(tmp_path: Path) -> None:
