@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ..directory import own_directory
 from ..multiprocess.identity import new_identity
-from ..multiprocess.numbers import NOWHERE, NumberFile, Numbers, NumbersInMemory
+from ..multiprocess.numbers import NumberFile, Numbers, NumbersInMemory
 
 getpid = os.getpid
 # Called when a process has opened its first file.
@@ -54,10 +54,10 @@ class Store:
         """Return a slot for each key, all of them in the file or, where it is full, in memory."""
         with self.lock:
             numbers = self._files.get(kind) or self._open(kind)
-            positions = [numbers.add(key) for key in keys]
-            if NOWHERE in positions:
+            positions = numbers.add(keys)
+            if not positions:
                 numbers = self._spare
-                positions = [numbers.add(key) for key in keys]
+                positions = numbers.add(keys)
             return [Slot(numbers, position) for position in positions]
 
     def close(self) -> None:

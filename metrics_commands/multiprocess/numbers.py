@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from .value_file import ValueFile
 
-NOWHERE = 0
 FIRST_DOUBLES = 256
 EMPTY: memoryview[float] = memoryview(b"").cast("d")
 
@@ -16,8 +16,11 @@ class Numbers(Protocol):
 
     view: memoryview[float]
 
-    def add(self, key: str) -> int:
-        """Return the position in ``view`` of a new number, zero so far; NOWHERE if none is left."""
+    def add(self, keys: Sequence[str]) -> list[int]:
+        """Return the position in ``view`` of each new number, zero so far; none if no room is left.
+
+        Readers see all of them from the same moment on.
+        """
         ...
 
 
@@ -26,14 +29,13 @@ class NumberFile(ValueFile):
 
     view: memoryview[float] = EMPTY
 
-    def add(self, key: str) -> int:
-        """Return the position of a new key's number; NOWHERE where the disk has no room for it."""
-        position = self._add(key)
+    def add(self, keys: Sequence[str]) -> list[int]:
+        """Return the positions of new keys' numbers; none where the disk has no room for them."""
         # Whoever adds keeps the positions, and a few thousand keys are megabytes.
-        self._positions.clear()
+        positions = self._append(keys)
         if self._map is not None and not self.view:
             self._show()
-        return position // 8
+        return [position // 8 for position in positions]
 
     def close(self) -> None:
         self._hide()
@@ -64,13 +66,12 @@ class NumbersInMemory:
 
     def __init__(self) -> None:
         self.view: memoryview[float] = memoryview(bytearray(FIRST_DOUBLES * 8)).cast("d")
-        # As in a file, no number has the position NOWHERE.
-        self._used = 1
+        self._used = 0
 
-    def add(self, key: str) -> int:
-        """Return the position of a new number."""
-        if self._used == len(self.view):
-            self.view = memoryview(bytearray(self.view.tobytes() * 2)).cast("d")
-            self.view[self._used :] = memoryview(bytes(self._used * 8)).cast("d")
-        self._used += 1
-        return self._used - 1
+    def add(self, keys: Sequence[str]) -> list[int]:
+        """Return the positions of new numbers."""
+        first, self._used = self._used, self._used + len(keys)
+        while self._used > len(self.view):
+            whole = self.view.tobytes()
+            self.view = memoryview(bytearray(whole + bytes(len(whole)))).cast("d")
+        return list(range(first, self._used))

@@ -10,6 +10,8 @@ import logging
 import mmap
 import os
 import struct
+from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from .entries import HEADER, LENGTH, NUMBERS, find_entries, pack_entry
@@ -112,21 +114,31 @@ class ValueFile:
 
     def _add(self, key: str) -> int:
         """Append a key at zero and return where its numbers stand; 0 means in memory."""
-        if key in self._in_memory or self._map is None:
+        if key in self._in_memory:
             return 0
-        entry = pack_entry(key.encode())
-        end = self._used + len(entry)
+        for position in self._append([key]):
+            self._positions[key] = position
+        return self._positions.get(key, 0)
+
+    def _append(self, keys: Sequence[str]) -> list[int]:
+        """Append keys at zero and return where their numbers stand; none where there is no room.
+
+        Readers see all of them or none: half a histogram would be wrong.
+        """
+        if self._map is None:
+            return []
+        entries = [pack_entry(key.encode()) for key in keys]
+        _, *ends = accumulate(map(len, entries), initial=self._used)
         try:
-            self._grow(end)
+            self._grow(ends[-1])
         except (OSError, ValueError) as error:
             self._report(error)
-            return 0
-        self._map[self._used : end] = entry
-        # Readers trust what is before `used`, so it moves only when the entry is whole.
-        self._map[0 : LENGTH.size] = LENGTH.pack(end)
-        self._used = end
-        self._positions[key] = end - NUMBERS.size
-        return self._positions[key]
+            return []
+        self._map[self._used : ends[-1]] = b"".join(entries)
+        # Readers trust what is before `used`, so it moves only when the entries are whole.
+        self._map[0 : LENGTH.size] = LENGTH.pack(ends[-1])
+        self._used = ends[-1]
+        return [end - NUMBERS.size for end in ends]
 
     def _grow(self, needed: int) -> None:
         if needed <= self._capacity:

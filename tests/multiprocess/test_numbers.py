@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from metrics_commands.multiprocess.numbers import NOWHERE, NumberFile, Numbers, NumbersInMemory
+from metrics_commands.multiprocess.archive import read_entries
+from metrics_commands.multiprocess.numbers import NumberFile, Numbers, NumbersInMemory
 from tests.multiprocess.somebody import Somebody, needs_root
+from tests.processes import wait_until
+
+BATCH = 7
 
 
 def key(name: str) -> str:
@@ -25,9 +29,9 @@ def count(numbers: Numbers, names: list[str], rounds: int) -> dict[str, int]:
     positions: dict[str, int] = {}
     for _ in range(rounds):
         for index, name in enumerate(names):
-            position = positions.get(name) or numbers.add(key(name))
-            positions[name] = position
-            numbers.view[position] += index
+            if name not in positions:
+                [positions[name]] = numbers.add([key(name)])
+            numbers.view[positions[name]] += index
     return positions
 
 
@@ -60,7 +64,7 @@ def test_memory_grows_and_keeps_all_numbers(amount: int) -> None:
     numbers = NumbersInMemory()
     names = [f"name{index}" for index in range(amount)]
     positions = count(numbers, names, 2)
-    assert NOWHERE not in positions.values()
+    assert len(set(positions.values())) == amount
     assert [numbers.view[positions[name]] for name in names] == [2.0 * i for i in range(amount)]
 
 
@@ -68,14 +72,13 @@ def fill(directory: Path) -> tuple[int, float]:
     """Add numbers until the disk is full, and count on; return how many there are, and the sum."""
     numbers = NumberFile(str(directory / "counter_1.db"))
     positions: list[int] = []
-    while not positions or positions[-1] != NOWHERE:
-        positions.append(numbers.add(key(f"{'long' * 20}{len(positions)}")))
-        if positions[-1] != NOWHERE:
-            numbers.view[positions[-1]] += 1.0
-    kept = positions[:-1]
-    for position in kept:
+    while added := numbers.add([key(f"{'long' * 20}{len(positions)}{n}") for n in range(BATCH)]):
+        for position in added:
+            numbers.view[position] += 1.0
+        positions += added
+    for position in positions:
         numbers.view[position] += 1.0
-    return len(kept), sum(numbers.view[position] for position in kept)
+    return len(positions), sum(numbers.view[position] for position in positions)
 
 
 @needs_root
@@ -84,11 +87,33 @@ def test_a_full_disk_refuses_what_is_new_and_keeps_what_is_there(small_disk: Pat
     amount, total = Somebody().call(fill, small_disk)
     assert amount > 10
     assert total == 2.0 * amount
-    assert sum(read(small_disk).values()) == total
+    seen = read(small_disk)
+    assert (len(seen), sum(seen.values())) == (amount, total)
+
+
+def add_batches(path: Path) -> None:
+    """Add numbers, so many at once, until somebody ends us."""
+    numbers = NumberFile(str(path))
+    for number in range(100_000):
+        numbers.add([key(f"name{number}_{each}") for each in range(BATCH)])
+
+
+def test_what_is_added_together_is_seen_together(tmp_path: Path) -> None:
+    """A reader, also of what a killed writer leaves, sees no histogram with some of its buckets."""
+    path = tmp_path / "histogram_1.db"
+    seen: set[int] = set()
+    with Somebody().start(add_batches, path) as writer:
+        wait_until(path.exists)
+        while len(seen) < 20:
+            seen.add(len(read_entries(path)[1]))
+        writer.kill()
+        writer.wait()
+    seen.add(len(read_entries(path)[1]))
+    assert {count % BATCH for count in seen} == {0}
 
 
 def test_a_file_that_cannot_be_made_has_no_positions(tmp_path: Path) -> None:
     """Where there is no directory, each number is refused, and nothing is raised."""
     numbers = NumberFile(str(tmp_path / "missing" / "counter_1.db"))
-    assert numbers.add(key("name")) == NOWHERE
+    assert numbers.add([key("name")]) == []
     numbers.close()
