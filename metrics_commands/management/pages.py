@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from ..collectors.gathering import Gathered
@@ -23,6 +25,7 @@ class Pages:
         self._collectors = collectors
         self._activity = activity
         self._turn = threading.Lock()
+        self._named_turn = threading.Lock()
         self._counting = threading.Lock()
 
     def offer(self, path: str) -> Telemetry:
@@ -47,7 +50,7 @@ class Pages:
         names = frozenset(question.names)
         body = gathered.share((form, names), partial(self._encode, gathered, form, names))
         if coding == "gzip" and len(body) >= SMALLEST:
-            body = gathered.share((form, names, coding), partial(compress, body))
+            body = gathered.share((form, names, coding), partial(self._compress, body, names))
         else:
             coding = "identity"
         with self._counting:
@@ -61,12 +64,29 @@ class Pages:
             raise BadQuestionError(str(error)) from None
 
     def _encode(self, gathered: Gathered, form: Format, names: frozenset[str]) -> bytes:
-        # One at a time: forty at once would take as long, and forty times the memory.
-        with self._turn:
+        with self._take_turn(names):
             start = time.perf_counter()
             page = encode(gathered.families, form, names, self._count_failure)
             self._activity.encode_seconds.add(time.perf_counter() - start)
         return page
+
+    def _compress(self, body: bytes, names: frozenset[str]) -> bytes:
+        with self._take_turn(names):
+            return compress(body)
+
+    @contextmanager
+    def _take_turn(self, names: frozenset[str]) -> Iterator[None]:
+        """Let one work at a time: forty at once would take as long, and forty times the memory.
+
+        Any number of pages can differ in the families that they name. Of those only one stands in
+        the queue, so that a whole page, as Prometheus asks for, waits for one of them and not all.
+        """
+        if names:
+            with self._named_turn, self._turn:
+                yield
+        else:
+            with self._turn:
+                yield
 
     def _count_failure(self) -> None:
         self._activity.errors["encoding"] += 1

@@ -19,7 +19,7 @@ import psutil
 import trustme
 
 from benchmarks.deployment import hold_workers
-from metrics_commands.server.handlers import WRITE_SECONDS
+from metrics_commands.server.handlers import MOST_REQUESTS, WRITE_SECONDS
 from metrics_commands.server.lobby import FIRST_REQUEST_SECONDS
 from tests.e2e.attackers import DROPS, SPREAD_SECONDS, Outcome
 from tests.processes import ROOT, TIMEOUT, Started, started, wait_until
@@ -57,6 +57,8 @@ CASES = [
     Case("drop", 250, least=250 * DROPS),
     Case("babble", 100),
     Case("flood", 50),
+    # As many as there may be beside a scrape and one more.
+    Case("choose", MOST_REQUESTS - 2),
 ]
 
 

@@ -14,10 +14,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from time import monotonic
 
+from metrics_commands.server.lobby import FIRST_REQUEST_SECONDS
+
 SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n"
 OK = b"HTTP/1.1 200"
 HELLO = b"\x16\x03\x01\x02\x00\x01\x00"
 PATHS = ("/", "/nowhere", "/-/healthy", "/-/ready", "/favicon.ico", "/metrics/", "/%00", "/..")
+LARGEST = "django_http_requests_latency_seconds_by_view_method_bucket"
 DROPS = 20
 SPREAD_SECONDS = 4.0
 STEP = 1.0
@@ -49,11 +52,24 @@ class Attack:
 
     def __post_init__(self) -> None:
         self._end = monotonic() + self.seconds
+        # Who has to be thrown out within the attack stays until that happens, also if it is late.
+        self._last = self._end + (GRACE if self.seconds > FIRST_REQUEST_SECONDS else 0.0)
 
     @property
     def left(self) -> float:
         """Return how many seconds are left."""
         return max(0.0, self._end - monotonic())
+
+    async def linger(self, first: bytes, then: bytes = b"") -> None:
+        """Send something, and a little more each second, until thrown out; come again later."""
+        async with self.connect() as client:
+            data, closed = first, False
+            while not closed and monotonic() < self._last:
+                # One that was closed already is known by what it receives.
+                with suppress(OSError):
+                    await send(client, data)
+                closed, data = await self.is_closed(client, STEP), then
+        await self.pause(2 * STEP)
 
     @asynccontextmanager
     async def connect(self, receive_buffer: int | None = None) -> AsyncIterator[socket.socket]:
@@ -76,7 +92,7 @@ class Attack:
     async def is_closed(self, client: socket.socket, seconds: float) -> bool:
         """Forget what the server sends for so long; tell whether it has closed the connection."""
         try:
-            while await receive(client, min(seconds, self.left)):
+            while await receive(client, seconds):
                 pass
         except asyncio.TimeoutError:
             return False
@@ -110,19 +126,12 @@ async def send(client: socket.socket, data: bytes) -> None:
 
 async def drip(attack: Attack) -> None:
     """Send a header that never ends, a byte a second; come again when thrown out."""
-    async with attack.connect() as client:
-        await send(client, SCRAPE + b"X-Slow: ")
-        while attack.left and not await attack.is_closed(client, STEP):
-            await send(client, b"x")
-    await attack.pause(STEP)
+    await attack.linger(SCRAPE + b"X-Slow: ", b"x")
 
 
 async def keep_silent(attack: Attack) -> None:
     """Send nothing, or the beginning of a TLS handshake; come again when thrown out."""
-    async with attack.connect() as client:
-        await send(client, random.choice((b"", HELLO)))
-        await attack.is_closed(client, attack.left)
-    await attack.pause(STEP)
+    await attack.linger(random.choice((b"", HELLO)))
 
 
 async def leave_unread(attack: Attack) -> None:
@@ -175,8 +184,18 @@ async def flood(attack: Attack) -> None:
                 return
 
 
+async def choose(attack: Attack) -> None:
+    """Ask for most of the metrics, each time for others, so that no two can have the same page."""
+    names = f"name[]={LARGEST}&name[]=x{random.getrandbits(60)}"
+    question = SCRAPE.replace(b"/metrics", f"/metrics?{names}".encode())
+    async with attack.connect() as client:
+        await send(client, question + b"Accept-Encoding: gzip\r\nConnection: close\r\n\r\n")
+        while await receive(client, GRACE):
+            pass
+
+
 KINDS: dict[str, Callable[[Attack], Awaitable[None]]] = {
-    each.__name__: each for each in (drip, keep_silent, leave_unread, drop, babble, flood)
+    each.__name__: each for each in (drip, keep_silent, leave_unread, drop, babble, flood, choose)
 }
 
 

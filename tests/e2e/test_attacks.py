@@ -15,7 +15,6 @@ import pytest
 from tests.e2e.attacked import (
     ATTACK_SECONDS,
     CASES,
-    MARGIN_SECONDS,
     MEGABYTE,
     Case,
     Exporter,
@@ -24,7 +23,7 @@ from tests.e2e.attacked import (
     read_outcome,
     serving,
 )
-from tests.e2e.attackers import Outcome
+from tests.e2e.attackers import GRACE, Outcome
 from tests.processes import wait_until
 
 logger = logging.getLogger(__name__)
@@ -69,14 +68,14 @@ def test_scrapes_are_answered_in_time_under_attack(
 
 
 def assert_thrown_out(case: Case, outcome: Outcome) -> None:
-    """Every slow client was closed by its deadline."""
+    """Every slow client was closed, by its deadline as far as a busy machine can tell."""
     if case.kind == "leave_unread":
         # Without reading, these do not see when.
         assert outcome.whole == 0
     else:
         assert case.deadline is not None
-        assert outcome.longest <= case.deadline + MARGIN_SECONDS
-        assert outcome.closed >= case.clients
+        assert outcome.longest <= case.deadline + GRACE
+        assert outcome.closed == outcome.opened
 
 
 def test_an_exporter_without_descriptors_neither_spins_nor_stays_deaf(
