@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -20,6 +21,8 @@ MOST_QUEUES = 100
 SENT = "celery_task_sent"
 WORKERS = "celery_active_worker_count"
 
+logger = logging.getLogger("metrics_commands")
+
 
 @register("celery")
 class CeleryCollector:
@@ -30,6 +33,7 @@ class CeleryCollector:
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._files = surroundings.value_files
+        self._has_told = False
 
     def collect(self) -> Iterable[Metric]:
         """Yield the family of workers also where the broker is down, which is raised."""
@@ -46,6 +50,7 @@ class CeleryCollector:
         queues = {str(each) for each in app.amqp.queues}.union(*counts.values())
         lengths = measure_queues(app, sorted(queues)[:MOST_QUEUES])
         if lengths is not None:
+            self._tell_of_more(len(queues))
             family = GaugeMetricFamily(
                 "celery_queue_length",
                 "Tasks that wait in a queue of the Redis broker, of all priorities.",
@@ -54,6 +59,12 @@ class CeleryCollector:
             for queue, length in lengths.items():
                 family.add_metric([queue], length)
             yield family
+
+    def _tell_of_more(self, queues: int) -> None:
+        if queues > MOST_QUEUES and not self._has_told:
+            self._has_told = True
+            what = "Celery has %d queues; lengths are shown of the first %d by name."
+            logger.warning(what, queues, MOST_QUEUES)
 
 
 def find_app() -> Any:

@@ -119,8 +119,8 @@ def record_start(sender: Any, *, task: Any, **given: Any) -> None:
     if request.is_eager:
         return
     setattr(request, START, perf_counter())
-    _count("started", task, request)
     celery_families().active.inc()
+    _count("started", task, request)
     waited = measure_wait(request, task.app.timezone, time.time())
     if waited is not None:
         celery_families().wait.observe(waited, task.name, queue_of(request))
@@ -128,13 +128,15 @@ def record_start(sender: Any, *, task: Any, **given: Any) -> None:
 
 @on("task_success")
 def record_success(sender: Any, **given: Any) -> None:
-    """Count a run that succeeded, and how long it took."""
+    """Count a run that succeeded, and how long it took, where its start was noticed."""
     request = sender.request
     if request.is_eager:
         return
-    seconds = perf_counter() - getattr(request, START)
+    ended = perf_counter()
     _count("succeeded", sender, request)
-    celery_families().runtime.observe(seconds, sender.name, queue_of(request))
+    if hasattr(request, START):
+        seconds = ended - getattr(request, START)
+        celery_families().runtime.observe(seconds, sender.name, queue_of(request))
 
 
 @on("task_failure")
@@ -167,7 +169,8 @@ def record_end(sender: Any, *, task: Any, state: Any = None, **given: Any) -> No
     """Count a run as over, and a task that rejected its message."""
     if task.request.is_eager:
         return
-    celery_families().active.inc(amount=-1.0)
+    if hasattr(task.request, START):
+        celery_families().active.inc(amount=-1.0)
     if state == "REJECTED":
         _count("rejected", task, task.request)
 

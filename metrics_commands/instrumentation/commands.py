@@ -118,10 +118,16 @@ def record_end(run: Run, error: BaseException | None) -> None:
 
 
 def is_success(error: BaseException | None) -> bool:
-    """Tell whether the exit status will be 0."""
+    """Tell whether the exit status will be 0.
+
+    Python makes -1 of what is longer than 64 bits, and the kernel keeps 8 of the rest.
+    """
     if not isinstance(error, SystemExit):
         return error is None
-    return error.code is None or (isinstance(error.code, int) and error.code == 0)
+    code = error.code
+    if not isinstance(code, int):
+        return code is None
+    return -(2**63) <= code < 2**63 and code % 256 == 0
 
 
 def is_help(error: BaseException | None) -> bool:

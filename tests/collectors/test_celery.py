@@ -12,7 +12,7 @@ import pytest
 from celery import Celery, _state  # type: ignore[import-untyped]
 from redis import Redis
 
-from metrics_commands.collectors.celery import CeleryCollector
+from metrics_commands.collectors.celery import MOST_QUEUES, CeleryCollector
 from metrics_commands.collectors.registry import CollectorSet, Surroundings
 from metrics_commands.multiprocess.reader import DirectoryReader
 from tests.e2e.redis_server import redis_server
@@ -80,6 +80,25 @@ def test_queues_are_those_of_app_senders_and_workers(
     page = scrape(make_set(tmp_path))
     assert lengths(page) == {"main": 0, "sent": 1, "taken": 0}
     assert succeeded(page, "celery")
+
+
+def test_too_many_queues_are_told_once(
+    app: Any, broker: Started, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Redis is asked of so many at most, and the log says that there are more."""
+    names = ["main", *(f"queue_{number:03}" for number in range(1, MOST_QUEUES))]
+    for name in names[1:]:
+        app.amqp.queues.add(name)
+    collectors = make_set()
+    assert list(lengths(scrape(collectors))) == names
+    assert not caplog.records
+    app.amqp.queues.add("queue_x")
+    for _ in range(3):
+        assert list(lengths(scrape(collectors))) == names
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "Celery has 101 queues; lengths are shown of the first 100 by name."
+    )
 
 
 @pytest.mark.parametrize(("counts", "up"), [([], 0), ([0], 0), ([1, 2], 1)])

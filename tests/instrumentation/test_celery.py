@@ -244,6 +244,16 @@ def test_messages_of_others_have_no_wait(app: Any) -> None:
     assert show(app) == dict.fromkeys(("sent", "started", "succeeded", "runtime_count"), 1)
 
 
+def test_a_run_whose_start_was_missed_is_counted(app: Any) -> None:
+    """Its success is, without a time; and what never began to be active does not cease to."""
+    receiver = RECEIVERS["task_prerun"]
+    signals.task_prerun.disconnect(receiver, dispatch_uid=receiver.__module__)
+    before = active()
+    run_once(app, make_task(app, nothing))
+    assert show(app) == {"sent": 1, "succeeded": 1}
+    assert active() == before
+
+
 def in_an_hour(zone: timezone) -> datetime:
     """Return when that is."""
     return datetime.now(zone) + timedelta(hours=1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import subprocess
 import sys
 import time
 import traceback
@@ -128,6 +130,19 @@ def test_the_exit_status_decides(
     assert 0 < seconds <= time.time() - start
 
 
+@pytest.mark.parametrize(
+    "status",
+    [256, -256, 2**32, -(2**63), True, False, -1, 255, 257, 2**63, 2**64, -(2**63) - 1],
+)
+def test_a_status_is_what_the_system_keeps_of_it(status: int) -> None:
+    """A process that ends with the same status says whether it is a success."""
+    before = count_runs()
+    call(fail(SystemExit(status)))
+    program = f"import sys; sys.exit({status})"
+    success = subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    assert count_runs() == (before[0] + success, before[1] + (not success))
+
+
 def test_system_checks_that_fail_are_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that checks do not let begin has failed."""
 
@@ -163,6 +178,16 @@ def test_help_and_what_runs_for_ever_are_no_runs(
     call(action, *arguments, name=name)
     after = read_samples()
     assert [after.get(each) for each in OF_RUNS] == [before.get(each) for each in OF_RUNS]
+
+
+def test_what_is_no_run_is_documented() -> None:
+    """docs/metrics.md names each command that is not counted, and none else."""
+    text = (ROOT / "docs" / "metrics.md").read_text()
+    listed = re.search(
+        r"^Every `manage.py` command counts, but .*:\n((?:.+\n)+)", text, re.MULTILINE
+    )
+    assert listed
+    assert re.findall(r"`(.+?)`", listed[1]) == list(UNCOUNTED)
 
 
 def test_a_command_within_a_command_is_no_run() -> None:
