@@ -198,9 +198,10 @@ def wait_until(
     """Ask again and again until the condition holds; return what it returned."""
     deadline = time.monotonic() + seconds
     while True:
-        result = condition()
-        if result:
-            return result
+        # A process that ends while it is looked at is no answer yet.
+        with suppress(psutil.NoSuchProcess):
+            if result := condition():
+                return result
         assert time.monotonic() < deadline, explain()
         time.sleep(0.02)
 

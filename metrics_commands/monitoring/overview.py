@@ -5,6 +5,7 @@ from __future__ import annotations
 from .board import Board, Row
 from .panels import graph, stat_panel
 from .queries import add_up, divide, largest, or_zero, quantile, quantiles, rate, select, top
+from .worker_rows import by_role, processors, workers
 
 RESPONSES = "django_http_responses_total_by_status_total"
 BY_VIEW = "django_http_responses_total_by_status_view_method_total"
@@ -147,21 +148,13 @@ STORES = Row(
 WORKERS = Row(
     "Workers",
     [
-        graph(
-            "Workers",
-            {"{{role}}": add_up(select("django_workers"), "role")},
-            says="Processes that count and live, by role.",
-        ),
-        graph(
-            "Processors",
-            {"{{role}}": add_up(rate("django_worker_cpu_seconds_total"), "role")},
-            says="Processors that the workers of a role keep busy.",
-        ),
-        graph(
-            "Memory",
-            {"{{role}}": add_up(select("django_worker_resident_memory_bytes"), "role")},
+        workers(),
+        processors(),
+        by_role(
+            "django_worker_resident_memory_bytes",
             "bytes",
-            says="Resident memory of all workers of a role; what they share counts in each.",
+            "Memory",
+            "Resident memory of all workers of a role; what they share counts in each.",
         ),
     ],
 )

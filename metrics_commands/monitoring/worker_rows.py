@@ -15,10 +15,24 @@ def by_role(metric: str, unit: str, title: str, says: str) -> Panel:
     return graph(title, {"{{role}}": add_up(select(metric), "role")}, unit, says=says)
 
 
+def workers() -> Panel:
+    """Return the graph of how many there are."""
+    return by_role("django_workers", "short", "Workers", "Processes that count and live, by role.")
+
+
+def processors() -> Panel:
+    """Return the graph of what they take of the processors."""
+    return graph(
+        "Processors",
+        {"{{role}}": add_up(rate("django_worker_cpu_seconds_total"), "role")},
+        says="Processors that the workers of a role keep busy.",
+    )
+
+
 WORKERS = Row(
     "Workers",
     [
-        by_role("django_workers", "short", "Workers", "Processes that count and live, by role."),
+        workers(),
         graph(
             "Begun and ended",
             {
@@ -28,11 +42,7 @@ WORKERS = Row(
             "ops",
             says="Processes in a second; many are a crash loop, or commands by cron.",
         ),
-        graph(
-            "Processors",
-            {"{{role}}": add_up(rate("django_worker_cpu_seconds_total"), "role")},
-            says="Processors that the workers of a role keep busy.",
-        ),
+        processors(),
         graph(
             "Memory",
             {

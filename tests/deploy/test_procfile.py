@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.e2e.traffic import assert_exact, send_mix, wait_for_web
-from tests.processes import BIN, Started, free_port, scrape, started, wait_until
+from tests.processes import BIN, TIMEOUT, Started, free_port, scrape, started, wait_until
 
 from .documents import DEPLOY, PAGE
 
@@ -58,7 +58,7 @@ def test_one_line_runs_both(environment: dict[str, str], line: str) -> None:
         assert_exact(scrape(url), sent)
         below = psutil.Process(container.pid).children(recursive=True)
         assert container.stop() in (0, 128 + signal.SIGTERM)
-        assert psutil.wait_procs(below, 10)[1] == []
+        assert psutil.wait_procs(below, TIMEOUT)[1] == []
 
 
 def test_an_exporter_that_ends_is_started_again(environment: dict[str, str]) -> None:

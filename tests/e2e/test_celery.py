@@ -120,7 +120,7 @@ def test_each_fate_of_a_task_is_counted_once(deployment: Deployment, tmp_path: P
             "succeed.apply_async(expires=-60)",
             "succeed.apply()",
             "app.send_task('nobody.knows')",
-            f"hang.apply_async([{str(tmp_path / 'pid')!r}], time_limit=1)",
+            f"hang.apply_async([{str(tmp_path / 'pid')!r}], time_limit=3)",
         )
         some_expired = {**succeeded(20), "sent": 21, "revoked": 1}
         deployment.await_tasks(f"{TASKS}.succeed", some_expired)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import find_program
+from tests.e2e.prometheus import prometheus, watch, write_prometheus_configuration
 from tests.e2e.test_prometheus import query
 from tests.e2e.traffic import send_mix, wait_for_web
 from tests.processes import BIN, exporter, fetch, free_port, started, wait_until
@@ -82,27 +80,6 @@ urlpatterns = [path("all/", do_all), path("", include("project.urls"))]
 """
 
 
-@contextmanager
-def prometheus(target: str, folder: Path, environment: dict[str, str]) -> Iterator[str]:
-    """Scrape a target as the job ``django``, which the dashboards ask for; yield the server."""
-    program = find_program("prometheus", "prometheus")
-    configuration = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
-        "scrape_configs": [{"job_name": "django", "static_configs": [{"targets": [target]}]}],
-    }
-    (folder / "prometheus.yml").write_text(json.dumps(configuration))
-    address = f"127.0.0.1:{free_port()}"
-    command: list[str | Path] = [
-        program,
-        f"--config.file={folder}/prometheus.yml",
-        f"--storage.tsdb.path={folder}/tsdb",
-        f"--web.listen-address={address}",
-    ]
-    with started(command, environment) as process:
-        process.wait_for("Server is ready to receive web requests")
-        yield f"http://{address}"
-
-
 @pytest.fixture
 def server(environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
     """Run the shop, its exporter and Prometheus; send traffic of each kind, and yield the last."""
@@ -117,7 +94,8 @@ def server(environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
         send_mix(port, 1)
         assert fetch(f"http://127.0.0.1:{port}/all/")[2] == b"done"
         target = re.sub(r"http://|/metrics", "", url)
-        with prometheus(target, tmp_path, environment) as address:
+        configuration = write_prometheus_configuration(tmp_path, watch(target))
+        with prometheus(configuration, environment) as address:
             wait_until(lambda: query(address, 'up{job="django"}') == 1)
             yield address
 

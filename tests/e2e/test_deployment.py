@@ -14,6 +14,7 @@ import pytest
 from tests.e2e.traffic import assert_exact, send_mix, wait_for_web
 from tests.processes import (
     BIN,
+    TIMEOUT,
     Started,
     clean_environment,
     exporter,
@@ -54,7 +55,7 @@ def test_counts_of_four_workers_are_exact(environment: dict[str, str], arguments
         before = list_workers(honcho)
         assert len(before) == WORKERS
         before[0].send_signal(signal.SIGKILL)
-        before[0].wait(10)
+        before[0].wait(TIMEOUT)
         wait_until(lambda: len(list_workers(honcho)) == WORKERS)
         assert_exact(scrape(url), sent)
 

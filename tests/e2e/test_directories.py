@@ -28,7 +28,7 @@ import os
 from pathlib import Path
 from metrics_commands.multiprocess.reader import DirectoryReader
 if "USER_ID" in os.environ:{BECOME}
-(family,) = DirectoryReader(Path(os.environ["SHARED"])).read_families()
+(family,) = DirectoryReader(Path(os.environ["SHARED"])).read().families()
 print(family.samples[0].value)
 """
 COUNT = f"""

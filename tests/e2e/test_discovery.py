@@ -8,8 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from metrics_commands.discovery import (
 )
 from metrics_commands.errors import ExporterError
 from tests.e2e.conftest import find_program
+from tests.e2e.prometheus import prometheus, write_prometheus_configuration
 from tests.e2e.test_ports import free_ports
 from tests.e2e.traffic import MIX, send_mix, wait_for_web
 from tests.multiprocess.conftest import mounted
@@ -64,29 +63,8 @@ def state(path: Path) -> tuple[int, int, bytes]:
 def configure(pattern: Path) -> Path:
     """Write a configuration of Prometheus that watches files; return where it is."""
     watched = {"files": [str(pattern)], "refresh_interval": "1s"}
-    configuration = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
-        "scrape_configs": [{"job_name": "django", "file_sd_configs": [watched]}],
-    }
-    path = pattern.parent.parent / "prometheus.yml"
-    path.write_text(json.dumps(configuration))
-    return path
-
-
-@contextmanager
-def prometheus(pattern: Path, environment: dict[str, str]) -> Iterator[str]:
-    """Run a Prometheus that watches files; yield its URL."""
-    address = f"127.0.0.1:{free_port()}"
-    configuration = configure(pattern)
-    command = [
-        find_program("prometheus", "prometheus"),
-        f"--config.file={configuration}",
-        f"--storage.tsdb.path={configuration.with_name('tsdb')}",
-        f"--web.listen-address={address}",
-    ]
-    with started(command, environment) as process:
-        process.wait_for("Server is ready to receive web requests")
-        yield f"http://{address}"
+    jobs = [{"job_name": "django", "file_sd_configs": [watched]}]
+    return write_prometheus_configuration(pattern.parent.parent, jobs)
 
 
 def ask(server: str, expression: str) -> list[tuple[dict[str, str], float]]:
@@ -131,7 +109,7 @@ def test_prometheus_follows_to_another_port(environment: dict[str, str], path: P
     )
     web = free_port()
     shop: list[str | Path] = [BIN / "gunicorn", "project.wsgi", "--bind", f"127.0.0.1:{web}"]
-    with started(shop, environment), prometheus(path, environment) as server:
+    with started(shop, environment), prometheus(configure(path), environment) as server:
         wait_for_web(web)
         send_mix(web, 1)
         with exporter(environment, *options) as (process, url):
@@ -156,7 +134,7 @@ def test_prometheus_follows_to_another_port(environment: dict[str, str], path: P
 
 def test_a_stopped_exporter_is_down_not_gone(environment: dict[str, str], path: Path) -> None:
     """An alert on up == 0 fires and goes on firing: the file stays as it was."""
-    with prometheus(path, environment) as server:
+    with prometheus(configure(path), environment) as server:
         with exporter(environment, "--sd-file", str(path)) as (process, _):
             before = path.read_bytes()
             up = wait_for_value(server, "up", 1)

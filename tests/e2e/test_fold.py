@@ -88,7 +88,7 @@ def test_two_hundred_kills_of_the_exporter_cost_no_count(tmp_path: Path) -> None
     seen = [0.0]
     with busy(tmp_path) as processes, Somebody().start(kill_folders, tmp_path) as killer:
         while killer.poll() is None:
-            for family in reader.read_families():
+            for family in reader.read().families():
                 if family.name == "orders":
                     seen.append(family.samples[0].value)
                     assert seen[-1] >= seen[-2]

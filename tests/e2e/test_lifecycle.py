@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from email.message import Message
-from http.client import HTTPConnection, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -237,7 +238,7 @@ def is_refused(url: str) -> bool:
         ask(url)
     except ConnectionRefusedError:
         return True
-    except OSError:
+    except (OSError, HTTPException):
         return False
     return False
 
@@ -270,8 +271,8 @@ def test_the_access_log_has_no_secrets(
         ]
         assert all(each["seconds"] >= 0 for each in lines if "peer" in each)
     else:
-        assert "INFO: 127.0.0.1 GET /metrics 200 in 0." in output
-        assert "INFO: 127.0.0.1 GET /nowhere 401 in 0." in output
+        assert re.search(r"INFO: 127\.0\.0\.1 GET /metrics 200 in \d+\.\d+ s", output)
+        assert re.search(r"INFO: 127\.0\.0\.1 GET /nowhere 401 in \d+\.\d+ s", output)
 
 
 @pytest.mark.parametrize("source", ["option", "variable", "setting"])

@@ -8,7 +8,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.e2e.conftest import find_program
+from tests.e2e.prometheus import prometheus, watch, write_prometheus_configuration
 from tests.e2e.test_dashboards import URLS
 from tests.e2e.traffic import send_mix, wait_for_web
 from tests.monitoring.boards import (
@@ -59,6 +59,8 @@ class Command(BaseCommand):
             sweep.add(3)
 """
 LABEL_VALUES = re.compile(r"label_values\((.*), (\w+)\)")
+# Some collectors have an interval of a minute.
+PATIENCE = 120.0
 # The traffic has a view that always fails, a statement that does, and a file that is none of ours.
 EXPECTED_ALERTS = {
     "DjangoDatabaseErrors",
@@ -143,7 +145,10 @@ def deployment(home: Path) -> Iterator[Deployment]:
         done = run_manage(environment, "tidy")
         assert done.returncode == 0, done.stderr
         targets = [re.sub(r"http://|/metrics", "", url), synthetic]
-        with prometheus(targets, home, environment) as server:
+        configuration = write_prometheus_configuration(
+            home, watch(*targets), rule_files=[str(FOLDER / "rules" / "*.yml")]
+        )
+        with prometheus(configuration, environment) as server:
             watched = Deployment(port, server)
             watched.send_traffic()
             wait_until(lambda: watched.has_data("count(django_exporter_build_info) == 2"))
@@ -175,28 +180,6 @@ def serve(page: Page) -> Iterator[str]:
             thread.join()
 
 
-@contextmanager
-def prometheus(targets: Sequence[str], folder: Path, environment: dict[str, str]) -> Iterator[str]:
-    """Scrape targets each second, by the rules that are installed; yield the server."""
-    program = find_program("prometheus", "prometheus")
-    configuration = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(FOLDER / "rules" / "*.yml")],
-        "scrape_configs": [{"job_name": "django", "static_configs": [{"targets": targets}]}],
-    }
-    (folder / "prometheus.yml").write_text(json.dumps(configuration))
-    address = f"127.0.0.1:{free_port()}"
-    command: list[str | Path] = [
-        program,
-        f"--config.file={folder}/prometheus.yml",
-        f"--storage.tsdb.path={folder}/tsdb",
-        f"--web.listen-address={address}",
-    ]
-    with started(command, environment) as process:
-        process.wait_for("Server is ready to receive web requests")
-        yield f"http://{address}"
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_every_query_has_data(deployment: Deployment, name: str) -> None:
     """No panel stays empty, whichever values of its variables are chosen."""
@@ -213,7 +196,7 @@ def test_every_query_has_data(deployment: Deployment, name: str) -> None:
                 del empty[title]
         return empty
 
-    wait_until(lambda: not find_empty(), lambda: f"without data: {empty}")
+    wait_until(lambda: not find_empty(), lambda: f"without data: {empty}", PATIENCE)
 
 
 def test_every_rule_works_and_few_alerts_come(deployment: Deployment) -> None:
@@ -231,8 +214,14 @@ def test_every_rule_works_and_few_alerts_come(deployment: Deployment) -> None:
             or (rule["type"] == "recording" and not deployment.has_data(rule["name"]))
         ]
 
-    wait_until(lambda: not find_unfinished(), lambda: f"without result: {find_unfinished()}")
+    wait_until(
+        lambda: not find_unfinished(), lambda: f"without result: {find_unfinished()}", PATIENCE
+    )
     rules = list_rules()
     assert {rule["name"]: rule["lastError"] for rule in rules if rule["health"] != "ok"} == {}
-    raised = {rule["name"] for rule in rules if rule.get("alerts")}
-    assert raised <= EXPECTED_ALERTS
+
+    def find_unexpected() -> set[str]:
+        return {rule["name"] for rule in list_rules() if rule.get("alerts")} - EXPECTED_ALERTS
+
+    # One late scrape of a busy machine raises an alert for a moment; what is wrong stays raised.
+    wait_until(lambda: not find_unexpected(), lambda: f"raised: {find_unexpected()}", PATIENCE)

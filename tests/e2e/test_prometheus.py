@@ -11,15 +11,10 @@ from urllib.parse import quote
 import pytest
 
 from tests.e2e.conftest import find_program
+from tests.e2e.prometheus import prometheus, watch, write_prometheus_configuration
 from tests.e2e.test_deployment import procfile
 from tests.e2e.traffic import send_mix, wait_for_web
-from tests.processes import fetch, free_port, started, wait_until
-
-
-@pytest.fixture
-def prometheus() -> str:
-    """Return the program."""
-    return find_program("prometheus", "prometheus")
+from tests.processes import fetch, wait_until
 
 
 @pytest.fixture
@@ -35,28 +30,13 @@ def query(server: str, expression: str) -> float | None:
     return float(result[0]["value"][1]) if result else None
 
 
-def test_prometheus_scrapes_and_counts(
-    environment: dict[str, str], tmp_path: Path, prometheus: str
-) -> None:
+def test_prometheus_scrapes_and_counts(environment: dict[str, str], tmp_path: Path) -> None:
     """The target is up, and a query returns the number of requests."""
     with procfile(environment) as (_, port, url):
         sent = wait_for_web(port) + send_mix(port, 1)
         target = re.sub(r"http://|/metrics", "", url)
-        configuration = {
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
-            "scrape_configs": [{"job_name": "django", "static_configs": [{"targets": [target]}]}],
-        }
-        (tmp_path / "prometheus.yml").write_text(json.dumps(configuration))
-        address = f"127.0.0.1:{free_port()}"
-        command = [
-            prometheus,
-            f"--config.file={tmp_path}/prometheus.yml",
-            f"--storage.tsdb.path={tmp_path}/tsdb",
-            f"--web.listen-address={address}",
-        ]
-        server = f"http://{address}"
-        with started(command, environment) as process:
-            process.wait_for("Server is ready to receive web requests")
+        configuration = write_prometheus_configuration(tmp_path, watch(target))
+        with prometheus(configuration, environment) as server:
             wait_until(lambda: query(server, 'up{job="django"}') == 1)
             total = "sum(django_http_responses_total_by_status_view_method_total)"
             wait_until(lambda: query(server, total) == sum(sent.values()))

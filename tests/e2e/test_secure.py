@@ -16,10 +16,11 @@ import bcrypt
 import prometheus_client.openmetrics.parser as openmetrics
 from prometheus_client import Metric
 
-from tests.e2e.conftest import find_program
+from tests.e2e.prometheus import prometheus, write_prometheus_configuration
 from tests.e2e.test_deployment import procfile
+from tests.e2e.test_prometheus import query
 from tests.e2e.traffic import send_mix, wait_for_web
-from tests.processes import ROOT, Started, fetch, free_port, started, wait_until
+from tests.processes import ROOT, Started, fetch, started, wait_until
 from tests.server.certificates import (
     AUTHORITY,
     SERVER,
@@ -64,27 +65,6 @@ def make_job(folder: Path, name: str, target: str, password: str) -> dict[str, A
     }
 
 
-@contextmanager
-def prometheus(environment: dict[str, str], folder: Path, *jobs: dict[str, Any]) -> Iterator[str]:
-    """Start Prometheus and yield its URL."""
-    program = find_program("prometheus", "prometheus")
-    configuration = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
-        "scrape_configs": jobs,
-    }
-    (folder / "prometheus.yml").write_text(json.dumps(configuration))
-    address = f"127.0.0.1:{free_port()}"
-    command = [
-        program,
-        f"--config.file={folder}/prometheus.yml",
-        f"--storage.tsdb.path={folder}/tsdb",
-        f"--web.listen-address={address}",
-    ]
-    with started(command, environment) as process:
-        process.wait_for("Server is ready to receive web requests")
-        yield f"http://{address}"
-
-
 def ask(server: str, path: str) -> Any:
     """Return the data of an answer of Prometheus' API."""
     return json.loads(fetch(f"{server}/api/v1/{path}")[2])["data"]
@@ -102,9 +82,10 @@ def test_prometheus_scrapes_with_tls_a_password_and_a_certificate(
             make_job(tmp_path, "right", target, PASSWORD),
             make_job(tmp_path, "wrong", target, "guessed"),
         ]
-        with prometheus(environment, tmp_path, *jobs) as server:
+        configuration = write_prometheus_configuration(tmp_path, jobs)
+        with prometheus(configuration, environment) as server:
 
-            def find_targets() -> dict[str, Any]:
+            def find_failed() -> dict[str, Any]:
                 active = ask(server, "targets")["activeTargets"]
                 return {each["labels"]["job"]: each for each in active if each["lastError"]}
 
@@ -113,17 +94,14 @@ def test_prometheus_scrapes_with_tls_a_password_and_a_certificate(
                 return {each["metric"]["job"]: each["value"][1] for each in result}
 
             wait_until(lambda: find_up() == {"right": "1", "wrong": "0"})
-            failed = find_targets()
-            assert list(failed) == ["wrong"]
-            assert "401" in failed["wrong"]["lastError"]
+            wait_until(lambda: list(find_failed()) == ["wrong"])
+            assert "401" in find_failed()["wrong"]["lastError"]
             # Only OpenMetrics names the family of a counter without "_total".
             metadata = ask(server, "targets/metadata?match_target=" + quote('{job="right"}'))
             names = {each["metric"]: each["type"] for each in metadata}
             assert names["promhttp_metric_handler_requests"] == "counter"
-            query = quote('promhttp_metric_handler_requests_total{code="200"}')
-            wait_until(
-                lambda: float(ask(server, f"query?query={query}")["result"][0]["value"][1]) > 0
-            )
+            answered = 'promhttp_metric_handler_requests_total{code="200"}'
+            wait_until(lambda: (query(server, answered) or 0) > 0)
         assert process.stop() == 0
         assert re.search(r"127\.0\.0\.1 GET /metrics 200 in", process.output)
         assert "guessed" not in process.output

@@ -58,6 +58,9 @@ def load(url: str) -> Iterator[list[int]]:
         client = HTTPConnection(target.netloc, timeout=TIMEOUT, source_address=("127.0.0.2", 0))
         while not ended.is_set():
             with closing(client), suppress(OSError, HTTPException):
+                client.connect()
+                # Ends with a reset: ports that wait for late packets cannot be bound by others.
+                client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0" + bytes(4))
                 client.request("GET", target.path)
                 answers.append(client.getresponse().status)
 
