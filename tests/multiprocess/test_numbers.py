@@ -92,23 +92,21 @@ def test_a_full_disk_refuses_what_is_new_and_keeps_what_is_there(small_disk: Pat
 
 
 def add_batches(path: Path) -> None:
-    """Add numbers, so many at once, until somebody ends us."""
+    """Add numbers, so many at once."""
     numbers = NumberFile(str(path))
-    for number in range(100_000):
+    for number in range(3000):
         numbers.add([key(f"name{number}_{each}") for each in range(BATCH)])
 
 
 def test_what_is_added_together_is_seen_together(tmp_path: Path) -> None:
-    """A reader, also of what a killed writer leaves, sees no histogram with some of its buckets."""
+    """At no moment does a reader see a histogram with some of its buckets."""
     path = tmp_path / "histogram_1.db"
     seen: set[int] = set()
     with Somebody().start(add_batches, path) as writer:
         wait_until(path.exists)
-        while len(seen) < 20:
+        while writer.poll() is None:
             seen.add(len(read_entries(path)[1]))
-        writer.kill()
-        writer.wait()
-    seen.add(len(read_entries(path)[1]))
+    assert len(seen) > 1
     assert {count % BATCH for count in seen} == {0}
 
 
