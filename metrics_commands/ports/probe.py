@@ -13,7 +13,8 @@ from enum import Enum
 
 from .address import Address, join
 
-BACKLOG = 128
+# A client beyond it tries again a second later; the kernel's own limit holds where it is lower.
+BACKLOG = 4096
 # There a specific address binds under a wildcard that listens, if both sides ask for SO_REUSEADDR.
 LETS_STRANGERS_SHARE = sys.platform == "darwin" or "bsd" in sys.platform
 TRIES_FOR_KERNEL_PORT = 20
