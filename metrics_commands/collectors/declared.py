@@ -14,9 +14,10 @@ from prometheus_client import Metric
 
 from ..parsers import shorten
 from .declaration import DECLARATIONS, Declaration
+from .joining import list_names
 from .mistakes import find_mistakes, is_name, list_labels, name_of
 from .registry import BUILT_IN, FAILURES
-from .rows import Shape
+from .rows import Shape, make_family
 
 
 @dataclass(frozen=True)
@@ -66,16 +67,20 @@ class Declared:
 
     collectors: dict[str, DeclaredCollector | RefusedCollector] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    _owners: dict[str, str] = field(default_factory=dict)
 
     def add(self, declaration: Declaration) -> None:
         """Take a collector, or what is wrong with it, under a name that is free."""
         name = name_of(declaration)
         clash = self._find_clash(name)
-        mistakes = [*find_mistakes(declaration), *([clash] if clash else [])]
-        if not mistakes:
+        mistakes = [*find_mistakes(declaration), clash]
+        if not any(mistakes):
+            mistakes = [self._find_same_metric(str(name))]
+        if not any(mistakes):
             self.collectors[str(name)] = DeclaredCollector(str(name), declaration)
+            self._owners.update(dict.fromkeys(list_metric_names(str(name)), declaration.place))
             return
-        what = f"collector {shorten(name)} {' and '.join(dict.fromkeys(mistakes))}."
+        what = f"collector {shorten(name)} {' and '.join(dict.fromkeys(filter(None, mistakes)))}."
         is_free = is_name(name) and not clash
         label = str(name) if is_free else f"{declaration.module}:{declaration.line}"
         self.refuse(label, Problem(declaration.place, what))
@@ -90,6 +95,18 @@ class Declared:
             return "has the name of a built-in one"
         other = self.collectors.get(str(name))
         return f"has the name of the one at {other.place}" if other else ""
+
+    def _find_same_metric(self, name: str) -> str:
+        for each in list_metric_names(name):
+            if each in self._owners:
+                return f"takes the metric's name {each}, as the one at {self._owners[each]} does"
+        return ""
+
+
+def list_metric_names(name: str) -> tuple[str, ...]:
+    """Return the names that are taken by what a collector of this name finds."""
+    family = make_family(name, "", ())
+    return list_names(family.name, family.type)
 
 
 def load_declared() -> Declared:

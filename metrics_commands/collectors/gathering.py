@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from prometheus_client import Metric
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
+from .joining import Joiner
 from .run import Run, Runner
 
 if TYPE_CHECKING:
@@ -51,12 +52,14 @@ class Gathered:
 class Gather:
     """One run of each collector, and what the scrapes that wait for them took."""
 
-    def __init__(self, runners: Iterable[Runner]) -> None:
+    def __init__(self, runners: Iterable[Runner], joiner: Joiner) -> None:
         self.began = time.monotonic()
+        self._joiner = joiner
         self._runs = [(runner, runner.join()) for runner in runners]
         self._lock = threading.Lock()
         self._taken: dict[frozenset[str], Gathered] = {}
         self._missed: set[str] = set()
+        self._lost: set[str] = set()
 
     def wait(self, seconds: float) -> None:
         """Wait for all collectors, but for none whose run has been going on for longer already."""
@@ -74,31 +77,36 @@ class Gather:
                 runner.name for runner, _ in ready
             )
             if missing not in self._taken:
-                for runner, run in self._runs:
-                    if runner.name in missing - self._missed:
-                        own = run.began >= self.began
-                        runner.miss(run, "timeout" if own else "still_running")
-                self._missed |= missing
-                families = combine([run for _, run in ready], describe(self._runs, missing))
+                self._count_missing(missing)
+                families = self._combine(ready, missing)
                 self._taken[missing] = Gathered(families, complete=not missing)
             return self._taken[missing]
 
+    def _count_missing(self, missing: Collection[str]) -> None:
+        for runner, run in self._runs:
+            if runner.name in missing and runner.name not in self._missed:
+                own = run.began >= self.began
+                runner.miss(run, "timeout" if own else "still_running")
+        self._missed.update(missing)
 
-def combine(runs: Sequence[Run], own: Iterable[Metric]) -> list[Metric | Rendered]:
-    """Return all families, sorted by name, each name once.
+    def _combine(
+        self, ready: Sequence[tuple[Runner, Run]], missing: Collection[str]
+    ) -> list[Metric | Rendered]:
+        """Return all families, sorted by name, each name once, and then what is rendered."""
+        joined = self._joiner.join([(runner.name, run) for runner, run in ready])
+        for runner, run in ready:
+            if runner.name in joined.losers and runner.name not in self._lost:
+                runner.miss(run, "error")
+        self._lost.update(joined.losers)
+        own = describe(self._runs, missing, joined.losers)
+        families = joined.families | {family.name: family for family in own}
+        rendered = [each for _, run in ready for each in run.rendered]
+        return [*(families[name] for name in sorted(families)), *rendered]
 
-    Where two collectors yield a family of one name, the first in the order wins: what the
-    exporter's own process knows of a metric is fresher than what workers left in files.
-    """
-    families: dict[str, Metric] = {}
-    for run in runs:
-        families = run.families | families
-    families |= {family.name: family for family in own}
-    rendered = [each for run in runs for each in run.rendered]
-    return [*(families[name] for name in sorted(families)), *rendered]
 
-
-def describe(runs: Iterable[tuple[Runner, Run]], missing: Collection[str]) -> Iterable[Metric]:
+def describe(
+    runs: Iterable[tuple[Runner, Run]], missing: Collection[str], losers: Collection[str]
+) -> Iterable[Metric]:
     """Return how the collectors themselves fared."""
     success = GaugeMetricFamily(
         "django_exporter_collector_success",
@@ -123,7 +131,7 @@ def describe(runs: Iterable[tuple[Runner, Run]], missing: Collection[str]) -> It
     now = time.monotonic()
     for runner, run in runs:
         name, done = [runner.name], runner.name not in missing
-        success.add_metric(name, float(done and run.succeeded))
+        success.add_metric(name, float(done and run.succeeded and runner.name not in losers))
         duration.add_metric(name, (run.ended if done else now) - run.began)
         for reason, count in runner.failures.items():
             failures.add_metric([*name, reason], count)

@@ -19,6 +19,7 @@ from ..errors import ConfigurationError
 from ..parsers import shorten
 from ..setting import Switch
 from .gathering import Gather, Gathered
+from .joining import Joiner
 from .run import Runner
 from .threads import Threads
 
@@ -42,7 +43,8 @@ class Rendered(Protocol):
     """Families that come as text, since there are too many of them to make objects first."""
 
     @property
-    def names(self) -> Collection[str]: ...
+    def names(self) -> Collection[str]:
+        """Return all names that these families take up, in whatever format."""
 
     def render(
         self,
@@ -188,6 +190,7 @@ class CollectorSet:
         self._known = known
         threads = Threads()
         self._runners = {name: Runner(name, each, threads) for name, each in collectors.items()}
+        self._joiner = Joiner(BUILT_IN)
         self._lock = threading.Lock()
         self._open: dict[tuple[str, ...], Gather] = {}
 
@@ -202,7 +205,8 @@ class CollectorSet:
         with self._lock:
             gather = self._open.get(chosen)
             if gather is None:
-                gather = self._open[chosen] = Gather(self._runners[name] for name in chosen)
+                runners = [self._runners[name] for name in chosen]
+                gather = self._open[chosen] = Gather(runners, self._joiner)
         try:
             gather.wait(seconds)
         finally:

@@ -11,23 +11,44 @@ from prometheus_client import Metric
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
 from ..parsers import shorten
+from .joining import list_names
 
 # Each is a series of Prometheus for ever; what has more is a table and no metric.
 MOST_ROWS = 10_000
 
 
+def make_family(
+    name: str, documentation: str, labels: tuple[str, ...]
+) -> CounterMetricFamily | GaugeMetricFamily:
+    """Return the family of rows: a counter where the name ends in ``_total``, else a gauge."""
+    make = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+    return make(name, documentation, labels=labels)
+
+
 class Shape:
-    """How rows are shown: as a counter where the name ends in ``_total``, else as a gauge."""
+    """How what a function returns is shown."""
 
     def __init__(self, name: str, documentation: str, labels: tuple[str, ...]) -> None:
-        self._make = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
         self._name = name
         self._documentation = documentation
         self._labels = labels
 
     def show(self, found: object) -> Iterator[Metric]:
-        """Yield families as they come, and in the end what rows there are as one."""
-        family = self._make(self._name, self._documentation, labels=self._labels)
+        """Yield families as they come, and in the end what rows there are as one.
+
+        A family that cannot be written is left out, which is an error once all others are there.
+        """
+        first = ""
+        for family in self._list_families(found):
+            mistake = find_mistake(family)
+            first = first or mistake
+            if not mistake:
+                yield family
+        if first:
+            raise ValueError(first)
+
+    def _list_families(self, found: object) -> Iterator[Metric]:
+        family = make_family(self._name, self._documentation, self._labels)
         seen: set[tuple[str, ...]] = set()
         for item in list_items(found):
             if isinstance(item, Metric):
@@ -51,6 +72,29 @@ class Shape:
             raise ValueError(f"a row is {shorten(item)}, and should be ({wanted})")
         *values, number = row
         return tuple(map(str, values)), read_number(number)
+
+
+def find_mistake(family: Metric) -> str:
+    """Say why a family cannot be written, or would take another's name; "" where it is well."""
+    try:
+        check(family)
+    except Exception as error:
+        told = f"{type(error).__name__} {shorten(str(error))}"
+        return f"the family {shorten(family.name)} cannot be written: {told}"
+    return ""
+
+
+def check(family: Metric) -> None:
+    """Raise for names and labels that are no text, values that are no numbers, foreign samples."""
+    names = list_names(family.name, family.type)
+    texts = [family.name, family.documentation]
+    for sample in family.samples:
+        if sample.name not in names:
+            raise ValueError(f"the sample {shorten(sample.name)} is of another one")
+        texts += sample.labels
+        texts += sample.labels.values()
+        float(sample.value)
+    "".join(texts).encode()
 
 
 def list_items(found: object) -> Iterable[object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, KeysView, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -30,9 +30,9 @@ class Merged:
     numbers: list[Numbers]
 
     @property
-    def names(self) -> KeysView[str]:
-        """Return the names of the families."""
-        return self.table.families.keys()
+    def names(self) -> frozenset[str]:
+        """Return the names that no other family may have, in whatever format."""
+        return self.table.names
 
     def render(
         self,
@@ -114,6 +114,12 @@ class Table:
     def legal(self) -> bool:
         """Tell whether any parser reads all names as they are."""
         return all(family.legal for family in self.families.values())
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Return the names that no other family may have, in whatever format."""
+        families = self.families.values()
+        return frozenset().union(*(each.list_names(openmetrics=True) for each in families))
 
     def speak(self, escaping: str, *, openmetrics: bool) -> Dialect:
         """Return how the page is written, which is made when it is first asked for."""

@@ -391,6 +391,32 @@ def test_of_two_with_one_name_the_first_wins(install: Install) -> None:
 
 
 @pytest.mark.parametrize(
+    ("first", "second", "name"),
+    [
+        ("pair", "pair_total", "pair"),
+        ("pair_total", "pair", "pair"),
+        ("pair_total", "pair_created", "pair_created"),
+    ],
+)
+def test_of_two_with_one_metric_the_first_wins(first: str, second: str, name: str) -> None:
+    """A counter's name goes on with ``_total``, so two collectors can be one family."""
+    collector(name=first)(plain)
+    for each in (second, "pair_other_total", "pair_info"):
+        collector(name=each)(plain)
+    declared = load_declared()
+    (problem,) = declared.problems
+    there = declared.collectors[first].place
+    assert problem.place != there
+    what = f"collector {second!r} takes the metric's name {name}, as the one at {there} does."
+    assert problem.what == what
+    assert list(declared.collectors) == [first, second, "pair_other_total", "pair_info"]
+    samples = scrape(make(declared))
+    assert sample(samples, first) == 1
+    fared = [succeeded(samples, each) for each in declared.collectors]
+    assert fared == [True, False, True, True]
+
+
+@pytest.mark.parametrize(
     ("end", "said"),
     [
         ("import no_such_thing", "ModuleNotFoundError \"No module named 'no_such_thing'\""),
