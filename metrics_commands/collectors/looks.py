@@ -17,6 +17,7 @@ logger = logging.getLogger("metrics_commands")
 # Who has had a connection for a shorter time has not asked for long enough to tell anything.
 FAIR_SECONDS = 1.0
 LONGEST_MEMORY = 60.0
+OTHERS = "other collectors have the connection"
 
 T = TypeVar("T")
 
@@ -40,6 +41,8 @@ class Look(threading.Thread, Generic[T]):
 
     def complain(self) -> str:
         """Say why there is nothing to be shown."""
+        if self.is_alive() and not lender.measure_loan(self.ident or 0):
+            return OTHERS
         return self.problem or f"no answer for {time.monotonic() - self.began:.0f} seconds"
 
     def tells(self) -> bool:
@@ -91,7 +94,7 @@ class Looks(Generic[T]):
             if not look.tells():
                 last = self._last.get(alias)
                 if last is None or time.monotonic() - last.began > LONGEST_MEMORY:
-                    problems.append(f"{self._name} {alias}: other collectors have the connection")
+                    problems.append(f"{self._name} {alias}: {OTHERS}")
                     continue
                 look = last  # noqa: PLW2901
             self._last[alias] = look

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, cast
 
 from prometheus_client import Metric
 
-from .databases import borrowed_databases
+from .databases import borrowed_databases, lender
+from .loans import Borrower
 from .threads import Threads
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ logger = logging.getLogger("metrics_commands")
 
 REASONS = ("error", "timeout", "still_running")
 FRESH_INTERVALS = 2
+RETRY_SECONDS = 10.0
 
 
 class Run:
@@ -35,6 +37,11 @@ class Run:
         self.missed = False
         self.families: dict[str, Metric] = {}
         self.rendered: list[Rendered] = []
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.families = {}
+        self.rendered = []
 
     def fill(self, found: Iterable[Metric | Rendered]) -> None:
         """Keep what a collector yields, also of one that fails half way."""
@@ -53,8 +60,9 @@ class Runner:
     """A collector with its runs, how often they failed, and what the log was told of that.
 
     A collector may have an ``interval``: then a scrape is served what its last run found, and
-    begins the next one when it is due. No clock of ours does, so that a database that a collector
-    asks has rest where nobody scrapes. Its ``timeout`` is the longest that a scrape waits for it.
+    begins the next one when it is due, which after a failure is soon. No clock of ours does, so
+    that a database that a collector asks has rest where nobody scrapes. Its ``timeout`` is the
+    longest that a scrape waits for it.
     """
 
     def __init__(self, name: str, collector: Collector, threads: Threads) -> None:
@@ -78,7 +86,7 @@ class Runner:
         """
         with self._lock:
             now, last = time.monotonic(), self._last
-            if last is not None and now - last.began < self.interval:
+            if last is not None and now - last.began < self._find_rest(last):
                 return last
             run = self._going or Run()
             begins = run is not self._going
@@ -89,14 +97,24 @@ class Runner:
             return last
         return run
 
+    def _find_rest(self, last: Run) -> float:
+        """Return how long after a run the next one begins; what has failed is tried again soon."""
+        return self.interval if last.succeeded else min(self.interval, RETRY_SECONDS)
+
     def miss(self, run: Run, reason: str) -> None:
         """Count that a gather goes without this run, which has not returned."""
         with self._lock:
             run.missed = True
             self.failures[reason] += 1
-        if not run.done.is_set() and self._is_news("timeout"):
+        if run.done.is_set():
+            return
+        seconds, obstacle = time.monotonic() - run.began, lender.find_obstacle(self.name)
+        if obstacle is not None and self._is_news("wait"):
+            what = "Collector %s has no answer after %.1f s: it waits for database %s behind %s."
+            logger.error(what, self.name, seconds, *obstacle)
+        elif obstacle is None and self._is_news("timeout"):
             what = "Collector %s has not answered for %.1f s; the others are served."
-            logger.error(what, self.name, time.monotonic() - run.began)
+            logger.error(what, self.name, seconds)
 
     def _start(self, run: Run) -> None:
         try:
@@ -108,19 +126,28 @@ class Runner:
     def _work(self) -> None:
         # Not where the run is at hand: before Python 3.11 Django's look-up of connections leaves
         # cycles behind that would keep its callers' variables until the next collection.
-        with borrowed_databases():
-            self._collect()
+        for repeats in (True, False):
+            with borrowed_databases(self.name, repeats=repeats) as borrower:
+                if self._collect(borrower):
+                    return
 
-    def _collect(self) -> None:
+    def _collect(self, borrower: Borrower) -> bool:
+        """Collect once; return whether that counts, which it does not if it was interrupted."""
         run = cast(Run, self._going)
         try:
             run.fill(self._collector.collect())
         except BaseException:
             # As itself, an exit would end the thread, and nobody would ever learn of it.
-            self._fail(run)
+            if not borrower.interrupted:
+                self._fail(run)
+                return True
         else:
-            run.ended = time.monotonic()
-            self._succeed(run)
+            if not borrower.interrupted:
+                run.ended = time.monotonic()
+                self._succeed(run)
+                return True
+        run.forget()
+        return False
 
     def _succeed(self, run: Run) -> None:
         run.succeeded = True

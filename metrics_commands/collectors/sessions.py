@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -111,6 +111,24 @@ def is_reusable(connection: BaseDatabaseWrapper) -> bool:
     connection.rollback()
     connection.queries_log.clear()
     return True
+
+
+def find_interruption(connection: BaseDatabaseWrapper) -> Callable[[], object] | None:
+    """Return what ends, from any thread, the query of a connection; None where nothing can."""
+    opened: Any = connection.connection
+    if opened is None:
+        return None
+    if connection.vendor == "sqlite":
+        return cast(Callable[[], object], opened.interrupt)
+    if connection.vendor != "postgresql":
+        return None
+    # Of psycopg since 3.2; the older ones wait for as long as the network does.
+    cancel = getattr(opened, "cancel_safe", None)
+    return (
+        cast(Callable[[], object], opened.cancel)
+        if cancel is None
+        else partial(cancel, timeout=CONNECT_SECONDS)
+    )
 
 
 def close_connection(connection: BaseDatabaseWrapper) -> None:

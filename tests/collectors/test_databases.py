@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -14,15 +17,29 @@ from django.db import DatabaseError, connections, transaction
 from prometheus_client import Metric
 
 from metrics_commands.collectors import databases
-from metrics_commands.collectors.databases import borrowed_databases, kept_connections
+from metrics_commands.collectors.databases import borrowed_databases, kept_connections, lender
+from metrics_commands.collectors.looks import OTHERS, Looks
 from metrics_commands.collectors.registry import CollectorSet
-from metrics_commands.collectors.sessions import QUERY_SECONDS, open_mysql
+from metrics_commands.collectors.sessions import QUERY_SECONDS, find_interruption, open_mysql
 from project.shop.models import Product
 from tests.collectors.conftest import AddDatabase
-from tests.collectors.gathers import Scrapes, gauge, make_set, read, scrape, succeeded
-from tests.processes import sample
+from tests.collectors.gathers import (
+    Scrapes,
+    count_failures,
+    gauge,
+    make_set,
+    read,
+    scrape,
+    succeeded,
+)
+from tests.processes import sample, wait_until
 
 READ = "SELECT count(*) FROM sqlite_master"
+# Some ten seconds.
+SLOW = """
+WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers LIMIT 100000000)
+SELECT count(*) FROM numbers
+"""
 
 
 def ask(alias: str, sql: str = READ) -> Any:
@@ -151,6 +168,147 @@ def test_a_file_that_was_replaced_is_read_anew(add_database: AddDatabase, tmp_pa
         assert sample(scrape(collectors), "tables") == 1
         path.unlink()
         assert sample(scrape(collectors), "tables") == 0
+
+
+@contextmanager
+def waiting(*names: str) -> Iterator[list[str]]:
+    """Let some wait for a database, in this order; yield who has had it, all of them at the end."""
+    served: list[str] = []
+
+    def borrow(name: str) -> None:
+        with borrowed_databases(name):
+            ask("main")
+            served.append(name)
+
+    threads = [threading.Thread(target=borrow, args=(name,)) for name in names]
+    for thread, name in zip(threads, names, strict=True):
+        thread.start()
+        wait_for_obstacle(name)
+    yield served
+    for thread in threads:
+        thread.join(60)
+
+
+def wait_for_obstacle(name: str) -> None:
+    """Wait until somebody waits for a database."""
+    wait_until(lambda: lender.find_obstacle(name))
+
+
+def let_pass(seconds: float) -> None:
+    """Wait until some time has passed."""
+    end = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() > end)
+
+
+def test_the_quick_come_before_the_slow(
+    add_database: AddDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who had a database for long comes last, until it is quick; all others come as they came."""
+    monkeypatch.setattr(databases, "QUICK_SECONDS", 0.1)
+    add_database("main")
+    for name, seconds in {"slower": 0.25, "slow": 0.12, "quick": 0.0}.items():
+        with borrowed_databases(name):
+            ask("main")
+            let_pass(seconds)
+    names = ["slower", "slow", "quick", "new", "newer"]
+    for expected in (["quick", "new", "newer", "slow", "slower"], names):
+        with ExitStack() as stack:
+            with borrowed_databases("first"):
+                ask("main")
+                served = stack.enter_context(waiting(*names))
+            stack.close()
+            assert served == expected
+
+
+def test_a_query_that_others_wait_for_is_asked_again_when_they_are_done(
+    add_database: AddDatabase,
+) -> None:
+    """Nothing is left of the first time but that the collector is known to be slow."""
+    add_database("main")
+    asked = threading.Event()
+    sql = iter([SLOW, READ])
+    tries = []
+
+    def take_long() -> Iterable[Metric]:
+        tries.append(1)
+        yield gauge("tries", len(tries))
+        with connections["main"].cursor() as cursor:
+            asked.set()
+            cursor.execute(next(sql))
+
+    def be_quick() -> float:
+        assert asked.wait(60)
+        return float(len(tries) + ask("main")[0])
+
+    samples = scrape(make_set(long=take_long, quick=show("quick", be_quick)))
+    assert succeeded(samples, "long")
+    assert sample(samples, "tries") == len(tries) == 2
+    assert sample(samples, "quick") == 1
+    assert count_failures(samples, "long") == (0, 0, 0)
+
+
+def test_who_waits_for_another_database_is_not_slow(
+    add_database: AddDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It makes no use of the one that it has, is not interrupted, and comes first again."""
+    monkeypatch.setattr(databases, "QUICK_SECONDS", 0.1)
+    add_database("main")
+    add_database("other")
+    borrowers = []
+
+    def take_both() -> None:
+        with borrowed_databases("both", repeats=True) as borrower:
+            borrowers.append(borrower)
+            ask("main")
+            ask("other")
+
+    both = threading.Thread(target=take_both)
+    with ExitStack() as stack:
+        with borrowed_databases("first"):
+            ask("other")
+            both.start()
+            wait_for_obstacle("both")
+            stack.enter_context(waiting("quick"))
+            let_pass(0.3)
+        both.join(60)
+    assert not borrowers[0].interrupted
+    assert not lender._slow.keys() & {("both", "main"), ("both", "other")}
+
+
+def test_the_log_tells_who_only_waits(
+    add_database: AddDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A collector that hangs, and one that would answer if it had the database, are told apart."""
+    add_database("main")
+    collectors = make_set(innocent=show("innocent", lambda: ask("main")[0]))
+
+    def ask_main(alias: str) -> Any:
+        with borrowed_databases():
+            return ask(alias)
+
+    look = Looks("tables", ask_main, 0.0)
+    with borrowed_databases("hanging"):
+        ask("main")
+        for _ in range(2):
+            assert not succeeded(scrape(collectors, 0.1), "innocent")
+        wait_until(lambda: look.look(["main"])[0].complain() == OTHERS)
+    [told] = [each.getMessage() for each in caplog.records]
+    assert re.sub(r"[\d.]+ s", "… s", told) == (
+        "Collector innocent has no answer after … s: it waits for database main behind hanging."
+    )
+    wait_until(lambda: succeeded(scrape(collectors), "innocent"))
+
+
+def test_what_no_driver_can_interrupt_goes_on() -> None:
+    """There is nothing for MySQL, nor for what is not open; psycopg2 has what psycopg had first."""
+
+    def find(vendor: str, opened: object) -> object:
+        return find_interruption(SimpleNamespace(vendor=vendor, connection=opened))  # type: ignore[arg-type]
+
+    old = SimpleNamespace(cancel=print)
+    assert find("mysql", old) is None
+    assert find("postgresql", None) is None
+    assert find("postgresql", old) is print
 
 
 @pytest.mark.django_db(transaction=True)

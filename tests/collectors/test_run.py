@@ -11,6 +11,7 @@ import pytest
 from django.db import connections
 from prometheus_client import Metric
 
+from metrics_commands.collectors import run
 from metrics_commands.collectors.registry import CollectorSet
 from tests.collectors.conftest import AddDatabase
 from tests.collectors.gathers import (
@@ -129,6 +130,41 @@ def test_a_failed_run_shows_no_number_of_an_earlier_one() -> None:
             lambda: each if succeeded(each := scrape(collectors), "calm") != fails[0] else None
         )
         assert (sample(samples, "calm") is None) == fails[0]
+
+
+def test_what_has_failed_is_tried_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that is back is seen long before the interval is over, and not asked each time."""
+    fails, calls = [True], []
+
+    def collect() -> Iterable[Metric]:
+        calls.append(1)
+        if fails[0]:
+            raise ValueError("no database")
+        return [gauge("calm", len(calls))]
+
+    collectors = make_calm(3600.0, collect)
+    end = time.monotonic() + 0.3
+    wait_until(lambda: not succeeded(scrape(collectors), "calm") and time.monotonic() > end)
+    assert len(calls) == 1
+    monkeypatch.setattr(run, "RETRY_SECONDS", 0.1)
+    wait_until(lambda: scrape(collectors) and len(calls) >= 3)
+    assert not succeeded(scrape(collectors), "calm")
+    fails[0] = False
+    wait_until(lambda: succeeded(scrape(collectors), "calm"))
+    healed = len(calls)
+    later = time.monotonic() + 0.3
+    wait_until(lambda: scrape(collectors) and time.monotonic() > later)
+    assert sample(scrape(collectors), "calm") == len(calls) == healed
+
+
+def test_a_short_interval_is_no_longer_after_a_failure() -> None:
+    """Who wants fresh numbers each moment waits no ten seconds for the next try."""
+    tries = iter(range(100))
+    collectors = make_calm(0.01, lambda: [gauge("calm", 1 / next(tries))])
+    start = time.monotonic()
+    assert not succeeded(scrape(collectors), "calm")
+    wait_until(lambda: succeeded(scrape(collectors), "calm"))
+    assert time.monotonic() - start < run.RETRY_SECONDS
 
 
 @pytest.mark.parametrize("interval", [None, 3600.0])

@@ -18,7 +18,7 @@ from django.db import connections, transaction
 from prometheus_client import Metric
 from pytest_django import DjangoDbBlocker
 
-from metrics_commands.collectors import sessions
+from metrics_commands.collectors import databases, sessions
 from metrics_commands.collectors.database import DatabaseCollector
 from metrics_commands.collectors.databases import kept_connections, lender
 from metrics_commands.collectors.models import count_rows
@@ -158,6 +158,39 @@ def test_a_collector_may_take_more_time_for_one_query(
         return bool(ask("SHOW statement_timeout") == "1s")
 
     assert run(wait)
+
+
+def test_queries_that_hang_cost_the_others_no_scrape(
+    configure: Callable[..., None], watcher: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of eighty collectors that share a connection ten hang, each time; the others are served.
+
+    All times are two fifths of the real ones.
+    """
+    monkeypatch.setattr(sessions, "QUERY_SECONDS", 2)
+    monkeypatch.setattr(databases, "QUICK_SECONDS", 0.2)
+    seconds = [60]
+
+    def hang() -> float:
+        connections[ALIAS].ensure_connection()
+        return float(ask(f"SELECT 1 FROM pg_sleep({seconds[0]})"))
+
+    hanging = {f"hanging_{i}": show(f"hanging_{i}", hang) for i in range(10)}
+    good = {f"good_{i}": show(f"good_{i}", lambda: ask(f"SELECT ({OURS})")) for i in range(70)}
+    # The worst order there is.
+    collectors = make_set(**hanging, **good)
+    with kept_connections():
+        scrape(collectors, 3.8)
+        try:
+            for _ in range(2):
+                samples = scrape(collectors, 3.8)
+                assert [sample(samples, name) for name in good] == [1.0] * 70
+                assert not any(succeeded(samples, name) for name in hanging)
+                assert look(watcher, OURS) == 1
+        finally:
+            seconds[0] = 0
+            names = (*hanging, *good)
+            wait_until(lambda: all(succeeded(scrape(collectors, 3.8), name) for name in names))
 
 
 def leave_atomic() -> None:
