@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 8000
 
-.PHONY: run test demo bench fuzz docs matrix prepare system-packages clean
+.PHONY: run test demo bench fuzz docs screenshots matrix prepare system-packages clean
 
 ## run: install what is needed, prepare the shipped project, serve its metrics
 run: prepare
@@ -11,7 +11,8 @@ run: prepare
 
 ## demo: the web process and the exporter by the Procfile, with some traffic
 demo: prepare
-	@echo "The shop is at http://127.0.0.1:$(PORT)/, the metrics where the exporter says. Ctrl-C ends it."
+	@echo "The page with the charts is at http://127.0.0.1:8001/, or where the exporter says below"
+	@echo "(\"Page with charts\"); the shop is at http://127.0.0.1:$(PORT)/. Ctrl-C ends it."
 	@$(BIN)/python manage.py generate_traffic --url http://127.0.0.1:$(PORT) & \
 	trap "kill $$! 2>/dev/null" EXIT INT TERM; \
 	PATH="$(CURDIR)/$(BIN):$$PATH" honcho start --port $(PORT)
@@ -35,6 +36,10 @@ fuzz: .venv/development
 ## docs: the documentation as a site, in var/site
 docs: .venv/development
 	$(BIN)/mkdocs build --strict
+
+## screenshots: the pictures of the documentation, by a minute of traffic
+screenshots: .venv/development system-packages
+	SCREENSHOTS=docs/images $(BIN)/python -m pytest tests/e2e/test_status_pictures.py
 
 ## bench: print ratios against peers, measured side by side
 bench: .venv/development

@@ -117,6 +117,16 @@ def test_a_page_fetches_nothing_from_elsewhere(site: Path, name: str) -> None:
     assert [each for each in fetched if urlsplit(each).scheme or urlsplit(each).netloc] == []
 
 
+def test_every_picture_is_shown_and_light(site: Path) -> None:
+    """No picture is left over, and none keeps a reader waiting."""
+    pictures = {path.name: path.stat().st_size for path in (DOCS / "images").iterdir()}
+    fetched = [each for page in site.glob("*.html") for each in parse(page).fetched]
+    shown = {urlsplit(each).path for each in fetched if each.startswith("images/")}
+    assert shown == {f"images/{name}" for name in pictures}
+    assert {"status-light.png", "status-dark.png"} <= pictures.keys()
+    assert max(pictures.values()) < 300_000
+
+
 def test_styles_fetch_nothing_from_elsewhere(site: Path) -> None:
     """Neither do style sheets: no font, no image, no other sheet."""
     sheets = list(site.rglob("*.css"))

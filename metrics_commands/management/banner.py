@@ -38,7 +38,7 @@ def list_rows(beginning: Beginning) -> Iterator[Row]:
     """Yield what is served and where, by what and from where, and the next step."""
     urls = beginning.urls
     yield from list_places("Metrics", urls)
-    yield from list_places("Page", [each for each in find_roots(urls) if each not in urls])
+    yield from list_places("Page", find_roots(urls))
     yield make_row("Collectors", f"{len(beginning.collectors)}: {', '.join(beginning.collectors)}")
     yield from list_sources(beginning)
     yield make_row("Next", choose_step(beginning), "SUCCESS")

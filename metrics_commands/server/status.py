@@ -18,8 +18,13 @@ POLICY = (
 )
 START_PAGE = """<!DOCTYPE html>
 <html lang="en">
-<head><meta charset="utf-8"><title>Django metrics</title></head>
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Django metrics</title>
+</head>
 <body>
+<main>
 <h1>Django metrics</h1>
 <p>One process serves the metrics of every worker of a Django project.</p>
 <ul>
@@ -27,6 +32,7 @@ START_PAGE = """<!DOCTYPE html>
 <li><a href="/-/healthy">Health</a></li>
 <li><a href="/-/ready">Readiness</a></li>
 </ul>
+</main>
 </body>
 </html>
 """

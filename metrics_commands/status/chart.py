@@ -35,7 +35,7 @@ def draw(lines: Sequence[Line], write: Write, label: str, least: float, step_sec
         {"class": "chart", "role": "img", "aria-label": label, "width": "100%",
          "height": str(height)},
     )  # fmt: skip
-    draw_scale(svg, top, write)
+    draw_grid(svg)
     steps = len(lines[0].points)
     plot = SubElement(
         svg,
@@ -47,6 +47,8 @@ def draw(lines: Sequence[Line], write: Write, label: str, least: float, step_sec
     for place, line in reversed(list(enumerate(lines))):
         draw_line(plot, place, line, top, with_area=len(lines) == 1)
     draw_columns(plot, lines, write, step_seconds)
+    # Over the lines, or these would strike it out.
+    draw_scale(svg, top, write)
     return tostring(svg, encoding="unicode")
 
 
@@ -58,18 +60,27 @@ def choose_top(lines: Sequence[Line], least: float) -> float:
     return next(nice * power for nice in NICE if nice * power >= highest * 0.999)
 
 
-def draw_scale(svg: Element, top: float, write: Write) -> None:
-    """Draw the horizontal lines with their numbers, and the time below."""
+def draw_grid(svg: Element) -> None:
+    """Draw the horizontal lines."""
     for share in (0.0, 0.5, 1.0):
-        y = f"{ABOVE + HEIGHT * (1 - share):.1f}"
+        y = f"{find_y(share):.1f}"
         SubElement(svg, "line", {"class": "grid", "x2": "100%", "y1": y, "y2": y})
-        if share:
-            place = {"class": "scale", "y": f"{float(y) - 4:.1f}"}
-            SubElement(svg, "text", place).text = write(top * share)
+
+
+def draw_scale(svg: Element, top: float, write: Write) -> None:
+    """Write numbers onto the horizontal lines, and the time below."""
+    for share in (0.5, 1.0):
+        place = {"class": "scale", "y": f"{find_y(share) - 4:.1f}"}
+        SubElement(svg, "text", place).text = write(top * share)
     for x, anchor, text in TIMES:
         y = str(ABOVE + HEIGHT + BELOW - 5)
         place = {"class": "scale", "x": x, "y": y, "text-anchor": anchor}
         SubElement(svg, "text", place).text = text
+
+
+def find_y(share: float) -> float:
+    """Return where a share of the scale is, from above."""
+    return ABOVE + HEIGHT * (1 - share)
 
 
 def draw_line(plot: Element, place: int, line: Line, top: float, *, with_area: bool) -> None:

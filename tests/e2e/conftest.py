@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.processes import clean_environment, run_manage
+from tests.processes import TIMEOUT, clean_environment, run_manage
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,6 +40,18 @@ def home(tmp_path: Path, migrated: Path) -> Path:
 def environment(home: Path) -> dict[str, str]:
     """Return the environment of a deployment of its own, whose metrics port the kernel chooses."""
     return clean_environment(home, PROMETHEUS_METRICS_EXPORT_PORT="0")
+
+
+# Not for a whole session: while it runs, no other event loop may run in its thread.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Start the system's Chromium without a window."""
+    program = find_program("chromium", "chromium")
+    with sync_playwright() as playwright:
+        expect.set_options(timeout=1000 * TIMEOUT)
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 def find_program(name: str, package: str) -> str:

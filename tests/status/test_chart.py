@@ -22,6 +22,12 @@ def parse(*lines: Line) -> Element:
     return fromstring(draw(lines, write_number, 'A "chart" of <all>', 1.0, 15))
 
 
+def test_no_line_strikes_out_the_scale() -> None:
+    """Numbers and times are drawn over the lines, which are drawn over the grid."""
+    tags = [each.tag.rpartition("}")[2] for each in parse(Line("one", (1.0,) * 60))]
+    assert tags == ["line"] * 3 + ["svg"] + ["text"] * 6
+
+
 @settings(max_examples=60, deadline=None)
 @given(POINTS, POINTS)
 def test_every_point_is_inside_the_plot(

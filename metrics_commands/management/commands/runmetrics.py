@@ -39,7 +39,7 @@ from ...server.server import serve
 from ...server.shutdown import EndedEarly, Shutdown
 from ...server.telemetry import Question
 from ...setting import Options
-from ..banner import Beginning, make_banner
+from ..banner import Beginning, find_roots, make_banner
 from ..memory import return_large_blocks
 from ..metrics_directory import Tenure, announce_directory, open_directory, take_directory
 from ..pages import Pages
@@ -251,4 +251,5 @@ def announce(collectors: CollectorSet, reader: DirectoryReader | None, urls: Seq
     logger.info("Collectors: %s.", ", ".join(collectors.collectors))
     if reader is not None:
         announce_directory(reader.directory, reader.count_workers())
+    logger.info("Page with charts: %s", " and ".join(find_roots(urls)))
     logger.info("Serving %s", " and ".join(urls), extra={"fields": {"urls": list(urls)}})

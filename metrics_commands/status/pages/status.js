@@ -23,8 +23,14 @@ async function update() {
 function takeOver(page) {
   for (const old of document.querySelectorAll("[data-live]")) {
     const fresh = page.getElementById(old.id);
-    if (fresh && fresh.innerHTML !== old.innerHTML) old.replaceChildren(...fresh.childNodes);
+    if (fresh && fresh.innerHTML !== old.innerHTML && !isMarked(old)) old.replaceChildren(...fresh.childNodes);
   }
+}
+
+// What somebody is about to copy stays until it is marked no more.
+function isMarked(element) {
+  const selection = getSelection();
+  return !selection.isCollapsed && selection.containsNode(element, true);
 }
 
 function say(text) {
