@@ -6,11 +6,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.processes import TIMEOUT, clean_environment, run_manage
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -46,6 +49,9 @@ def environment(home: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Start the system's Chromium without a window."""
+    # Unit tests take the programs of this file where there is no browser.
+    from playwright.sync_api import expect, sync_playwright
+
     program = find_program("chromium", "chromium")
     with sync_playwright() as playwright:
         expect.set_options(timeout=1000 * TIMEOUT)
