@@ -7,7 +7,7 @@ import socket
 import socketserver
 import struct
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,22 +15,21 @@ from typing import Any
 import psycopg
 import pytest
 from django.db import connections, transaction
-from prometheus_client import Metric
 from pytest_django import DjangoDbBlocker
 
 from metrics_commands.collectors import databases, sessions
 from metrics_commands.collectors.database import DatabaseCollector
-from metrics_commands.collectors.databases import kept_connections, lender
+from metrics_commands.collectors.databases import kept_connections
 from metrics_commands.collectors.models import count_rows
-from metrics_commands.collectors.registry import BUILT_IN, Surroundings
+from metrics_commands.collectors.registry import Surroundings
 from project.shop.models import Product
-from tests.collectors.gathers import Scrapes, gauge, make_set, scrape, succeeded
+from tests.collectors.gathers import Scrapes, make_set, scrape, succeeded
 from tests.processes import clean_environment, exporter, sample, wait_until
 from tests.processes import scrape as scrape_url
 
+from .asked import ALIAS, ask, configuring, leave_atomic, leave_autocommit, leave_begun, run, show
 from .postgresql import USER, Server, postgresql
 
-ALIAS = "served"
 OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'runmetrics'"
 CLIENTS = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
 SETTINGS = """
@@ -52,20 +51,9 @@ def server() -> Iterator[Server]:
 def configure(
     server: Server, monkeypatch: pytest.MonkeyPatch, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Callable[..., None]]:
-    """Yield a function that changes the settings of the only database, which is there already."""
-
-    def change(**changes: Any) -> None:
-        settings = {"default": {}, ALIAS: server.settings(**changes)}
-        monkeypatch.setitem(
-            connections.settings, ALIAS, connections.configure_settings(settings)[ALIAS]
-        )
-
-    monkeypatch.delitem(connections.settings, "default")
-    monkeypatch.setattr(sessions, "_told", set())
-    change()
-    with django_db_blocker.unblock():
+    """Yield a function that changes the database's settings."""
+    with django_db_blocker.unblock(), configuring(server.settings, monkeypatch) as change:
         yield change
-    lender.close_idle()
 
 
 @pytest.fixture
@@ -76,29 +64,11 @@ def watcher(server: Server) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def ask(sql: str) -> Any:
-    """Return the one value that a query of a collector finds."""
-    with connections[ALIAS].cursor() as cursor:
-        cursor.execute(sql)
-        return cursor.fetchone()[0]
-
-
 def look(watcher: psycopg.Connection, sql: str) -> Any:
     """Return the one value that somebody else's query finds."""
     found = watcher.execute(sql.encode()).fetchone()
     assert found is not None
     return found[0]
-
-
-def show(name: str, collect: Callable[[], float]) -> Callable[[], Iterable[Metric]]:
-    """Return a collector that shows what a function returns."""
-    return lambda: [gauge(name, collect())]
-
-
-def run(function: Callable[[], object]) -> bool:
-    """Let a collector call a function; return whether it returned something true."""
-    samples = scrape(make_set(once=show("once", lambda: float(bool(function())))))
-    return sample(samples, "once") == 1
 
 
 def test_twenty_collectors_have_one_connection(
@@ -191,21 +161,6 @@ def test_queries_that_hang_cost_the_others_no_scrape(
             seconds[0] = 0
             names = (*hanging, *good)
             wait_until(lambda: all(succeeded(scrape(collectors, 3.8), name) for name in names))
-
-
-def leave_atomic() -> None:
-    """Begin as Django does, and never end."""
-    transaction.atomic(ALIAS).__enter__()
-
-
-def leave_autocommit() -> None:
-    """Switch autocommit off."""
-    connections[ALIAS].set_autocommit(False)
-
-
-def leave_begun() -> None:
-    """Begin behind Django's back."""
-    connections[ALIAS].cursor().execute("BEGIN")
 
 
 def leave_broken() -> None:
@@ -415,7 +370,6 @@ def test_large_tables_are_estimated(
         watcher.execute(f"DROP TABLE {table}".encode())
 
 
-@pytest.mark.skipif("database" not in BUILT_IN, reason="the collector is not registered yet")
 def test_an_exporter_that_starts_before_its_database_heals(tmp_path: Path, server: Server) -> None:
     """Down it is 0 on a page that is there; up and without tables it is 1, and so says the log."""
     (tmp_path / "unmigrated.py").write_text(SETTINGS)

@@ -17,22 +17,14 @@ from pytest_django import DjangoDbBlocker
 
 from metrics_commands.collectors import sessions
 from metrics_commands.collectors.database import DatabaseCollector
-from metrics_commands.collectors.databases import kept_connections, lender
+from metrics_commands.collectors.databases import kept_connections
 from metrics_commands.collectors.registry import Surroundings
 from tests.collectors.gathers import Scrapes, make_set, scrape, succeeded
 from tests.processes import clean_environment, exporter, run_manage, sample, wait_until
 from tests.processes import scrape as scrape_url
 
+from .asked import ALIAS, ask, configuring, leave_atomic, leave_autocommit, leave_begun, run, show
 from .mariadb import USER, Server, mariadb
-from .test_databases_down import (
-    ALIAS,
-    ask,
-    leave_atomic,
-    leave_autocommit,
-    leave_begun,
-    run,
-    show,
-)
 
 OURS = f"SELECT count(*) FROM information_schema.processlist WHERE user = '{USER}'"
 OUR_QUERY = f"{OURS} AND info LIKE 'SELECT sleep%'"
@@ -60,20 +52,9 @@ def server() -> Iterator[Server]:
 def configure(
     server: Server, monkeypatch: pytest.MonkeyPatch, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Callable[..., None]]:
-    """Yield a function that changes the settings of the only database, which is there already."""
-
-    def change(**changes: Any) -> None:
-        settings = {"default": {}, ALIAS: server.settings(**changes)}
-        monkeypatch.setitem(
-            connections.settings, ALIAS, connections.configure_settings(settings)[ALIAS]
-        )
-
-    monkeypatch.delitem(connections.settings, "default")
-    monkeypatch.setattr(sessions, "_told", set())
-    change()
-    with django_db_blocker.unblock():
+    """Yield a function that changes the database's settings."""
+    with django_db_blocker.unblock(), configuring(server.settings, monkeypatch) as change:
         yield change
-    lender.close_idle()
 
 
 @pytest.fixture
