@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -103,11 +104,34 @@ class Shutdown:
         loop = asyncio.get_running_loop()
         woken = asyncio.Event()
         self._wake = lambda: loop.call_soon_threadsafe(woken.set)
-        if not self.requested and not self._reload:
-            await woken.wait()
+        with _woken_by_signals(loop):
+            if not self.requested and not self._reload:
+                await woken.wait()
         self._wake = None
         self._reload, reload = False, self._reload
         return reload and not self.requested
+
+
+@contextmanager
+def _woken_by_signals(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Let a signal wake the loop also where it comes just before the loop falls asleep.
+
+    Python runs a handler only between two of its own steps, so that it would run at the next event.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    bell, rope = socket.socketpair()
+    with bell, rope:
+        bell.setblocking(False)
+        rope.setblocking(False)
+        previous = signal.set_wakeup_fd(rope.fileno(), warn_on_full_buffer=False)
+        loop.add_reader(bell, bell.recv, 4096)
+        try:
+            yield
+        finally:
+            loop.remove_reader(bell)
+            signal.set_wakeup_fd(previous)
 
 
 def _find_terminal() -> int | None:

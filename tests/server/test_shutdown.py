@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from metrics_commands.server.shutdown import SIGNALS, EndedEarly, Shutdown
@@ -181,3 +183,25 @@ def test_an_end_requested_before_serving_is_not_forgotten() -> None:
     with running(shutdown=shutdown) as server:
         server.thread.join(TIMEOUT)
         assert not server.thread.is_alive()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_wakes_a_loop_whose_sleep_it_does_not_interrupt(number: signal.Signals) -> None:
+    """As one does that comes right before the sleep, here for certain by another thread's hand."""
+    main = psutil.Process()
+    heard = []
+
+    def interrupt_myself() -> None:
+        wait_until(lambda: main.status() == psutil.STATUS_SLEEPING)
+        signal.pthread_kill(threading.get_ident(), number)
+        heard.append(wait_until(lambda: shutdown.requested, seconds=TIMEOUT / 3))
+
+    with Shutdown() as shutdown:
+        shutdown.begin()
+
+        async def wait() -> bool:
+            threading.Thread(target=interrupt_myself, daemon=True).start()
+            return await asyncio.wait_for(shutdown.wait(), TIMEOUT)
+
+        assert asyncio.run(wait()) is False
+    assert wait_until(lambda: heard)
