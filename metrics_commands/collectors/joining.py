@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from prometheus_client import Metric
@@ -83,10 +84,14 @@ class Joiner:
     The built-in ones have their names before what apps bring, and the latter before what workers
     left in files: what the exporter's own process knows of a metric is fresher. The project's own
     collectors come last, in their order, since nobody should replace a number by accident.
+    ``shown`` says how the log names a collector, if not by its name alone.
     """
 
-    def __init__(self, built_in: Collection[str]) -> None:
+    def __init__(
+        self, built_in: Collection[str], shown: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self._built_in = built_in
+        self._shown = shown
         self._lock = threading.Lock()
         self._told: set[tuple[str, str]] = set()
 
@@ -113,8 +118,8 @@ class Joiner:
         for loser, owner in sorted(news):
             names = joined.lost[loser, owner]
             shown = [*map(shorten, names[:MOST_TOLD]), *(["…"] if len(names) > MOST_TOLD else [])]
-            whose = owner if owner == EXPORTER else f"collector {owner}"
+            whose = owner if owner == EXPORTER else f"collector {self._shown.get(owner, owner)}"
             what = (
                 "Collector %s yields families of %s, which are left out: %s; the others are served."
             )
-            logger.error(what, loser, whose, ", ".join(shown))
+            logger.error(what, self._shown.get(loser, loser), whose, ", ".join(shown))

@@ -190,7 +190,7 @@ class CollectorSet:
         self._known = known
         threads = Threads()
         self._runners = {name: Runner(name, each, threads) for name, each in collectors.items()}
-        self._joiner = Joiner(BUILT_IN)
+        self._joiner = Joiner(BUILT_IN, {each.name: each.shown for each in self._runners.values()})
         self._lock = threading.Lock()
         self._open: dict[tuple[str, ...], Gather] = {}
 

@@ -67,6 +67,7 @@ class Runner:
 
     def __init__(self, name: str, collector: Collector, threads: Threads) -> None:
         self.name = name
+        self.shown = show_place(name, collector)
         self.interval: float = getattr(collector, "interval", None) or 0.0
         timeout: float | None = getattr(collector, "timeout", None)
         self.timeout = threading.TIMEOUT_MAX if timeout is None else timeout
@@ -111,10 +112,10 @@ class Runner:
         seconds, obstacle = time.monotonic() - run.began, lender.find_obstacle(self.name)
         if obstacle is not None and self._is_news("wait"):
             what = "Collector %s has no answer after %.1f s: it waits for database %s behind %s."
-            logger.error(what, self.name, seconds, *obstacle)
+            logger.error(what, self.shown, seconds, *obstacle)
         elif obstacle is None and self._is_news("timeout"):
             what = "Collector %s has not answered for %.1f s; the others are served."
-            logger.error(what, self.name, seconds)
+            logger.error(what, self.shown, seconds)
 
     def _start(self, run: Run) -> None:
         try:
@@ -165,7 +166,7 @@ class Runner:
             self.failures["error"] += 1
         if self._is_news("error"):
             what = "Collector %s failed; the others are served."
-            logger.error(what, self.name, exc_info=sys.exc_info())
+            logger.error(what, self.shown, exc_info=sys.exc_info())
 
     def _is_news(self, failure: str) -> bool:
         with self._lock:
@@ -179,6 +180,12 @@ class Runner:
             self._last = run if self.interval else None
         if run is not None:
             run.done.set()
+
+
+def show_place(name: str, collector: Collector) -> str:
+    """Return a collector's name for the log, and of the project's own where it stands."""
+    place = getattr(collector, "place", "")
+    return f"{name} ({place})" if place else name
 
 
 def unite(first: Metric, second: Metric) -> Metric:

@@ -48,6 +48,7 @@ class Watched:
         self._collector = collector
         self.interval: float | None = getattr(collector, "interval", None)
         self.timeout: float | None = getattr(collector, "timeout", None)
+        self.place: str = getattr(collector, "place", "")
         self.going: Sight | None = None
         self.last: Sight | None = None
         self.last_failed: Sight | None = None

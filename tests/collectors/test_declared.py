@@ -32,6 +32,7 @@ from metrics_commands.collectors.mistakes import find_mistakes
 from metrics_commands.collectors.registry import CollectorSet, Surroundings, make_collectors
 from metrics_commands.collectors.rows import MOST_ROWS, Shape
 from metrics_commands.exposition.encoding import encode
+from metrics_commands.management.watch import make_watched
 from project.shop import collectors as shop
 from project.shop.models import Order, Product
 from tests.collectors.gathers import gauge, scrape, succeeded
@@ -261,6 +262,22 @@ def test_what_cannot_be_shown_fails_whole(
     assert (succeeded(samples, "bad"), succeeded(samples, "good")) == (False, True)
     assert [key for key in samples if key[0] == "bad"] == []
     assert said in caplog.text
+
+
+def test_what_fails_at_a_scrape_is_told_with_its_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Of what a function returned, and of a name that it may not have, no traceback has a line."""
+    here = currentframe()
+    assert here
+    collector(name="bad")(lambda: "12")
+    collector(name="python_info")(lambda: 1)
+    lines = (here.f_lineno - 2, here.f_lineno - 1)
+    declared = load_declared()
+    names = ("platform", *declared.collectors)
+    samples = scrape(make_watched(names, Surroundings(), declared.collectors))
+    assert [succeeded(samples, name) for name in names] == [True, False, False]
+    failed, clashed = (each.getMessage() for each in caplog.records)
+    assert failed.startswith(f"Collector bad ({__file__}:{lines[0]}) failed")
+    assert clashed.startswith(f"Collector python_info ({__file__}:{lines[1]}) yields families of")
 
 
 def takes(argument: object) -> int:
