@@ -69,7 +69,8 @@ class Shape:
         row = tuple(item.values()) if isinstance(item, Mapping) else item
         if not isinstance(row, tuple | list) or len(row) != len(self._labels) + 1:
             wanted = ", ".join([*self._labels, "number"])
-            raise ValueError(f"a row is {shorten(item)}, and should be ({wanted})")
+            why = "" if self._labels else ": the collector names no labels"
+            raise ValueError(f"a row is {shorten(item)}, and should be ({wanted}){why}")
         *values, number = row
         return tuple(map(str, values)), read_number(number)
 
