@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 8000
 
-.PHONY: run test demo bench fuzz docs screenshots matrix prepare system-packages clean
+.PHONY: run test demo bench fuzz soak docs screenshots matrix prepare system-packages clean
 
 ## run: install what is needed, prepare the shipped project, serve its metrics
 run: prepare
@@ -32,6 +32,10 @@ matrix: .venv/development
 ## fuzz: 100,000 requests and configuration files that nobody meant to send
 fuzz: .venv/development
 	FUZZ_CASES=9100 $(BIN)/python -m pytest tests/fuzz
+
+## soak: 100,000 scrapes of an exporter, while workers come and go
+soak: .venv/development
+	SOAK_SCRAPES=100000 $(BIN)/python -m pytest tests/e2e/test_soak.py
 
 ## docs: the documentation as a site, in var/site
 docs: .venv/development
