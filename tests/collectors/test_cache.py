@@ -111,6 +111,21 @@ def test_redis_tells_of_itself(
     assert after[misses] == before[misses] + 1
 
 
+def test_keys_that_redis_drops_are_counted(
+    settings: LazySettings, server: tuple[Started, int]
+) -> None:
+    """A server that is full drops keys for new ones, and says how many."""
+    settings.CACHES = {"remote": make(NATIVE, server[1])}
+    with closing(redis.Redis(port=server[1])) as client:
+        client.config_set("maxmemory-policy", "allkeys-random")
+        client.config_set("maxmemory", client.info()["used_memory"] + 2**20)
+        for number in range(64):
+            client.set(f"key{number}", bytes(2**16))
+        values = show(CacheCollector(Surroundings()))
+        dropped = 64 - client.dbsize()
+    assert 0 < values["redis_evicted_keys_total remote"] <= dropped
+
+
 @pytest.mark.parametrize("backend", BOTH)
 def test_a_redis_that_hangs_costs_itself_and_heals(
     settings: LazySettings, server: tuple[Started, int], tmp_path: Path, backend: str
