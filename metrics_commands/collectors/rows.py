@@ -86,7 +86,7 @@ def find_mistake(family: Metric) -> str:
 
 
 def check(family: Metric) -> None:
-    """Raise for names and labels that are no text, values that are no numbers, foreign samples."""
+    """Raise for names and labels that are no text, numbers that are none, foreign samples."""
     names = list_names(family.name, family.type)
     texts = [family.name, family.documentation]
     for sample in family.samples:
@@ -95,6 +95,7 @@ def check(family: Metric) -> None:
         texts += sample.labels
         texts += sample.labels.values()
         float(sample.value)
+        float(sample.timestamp or 0)
     "".join(texts).encode()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Collection, Iterable
 from copy import copy
 from typing import Protocol
@@ -35,6 +36,8 @@ KEPT_SUFFIXES = {
     "summary": ("_count", "_sum", "_created"),
 }
 UNITLESS = ("info", "stateset")
+LABEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+TIMESTAMP = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?", re.IGNORECASE)
 
 _reported: set[tuple[str, str]] = set()
 
@@ -111,6 +114,7 @@ def encode_family(family: Metric, form: Format, names: Collection[str] = ()) -> 
     check(chosen, form.escaping)
     if not form.openmetrics:
         return generate_latest(_Single(chosen), form.escaping)
+    check_exemplars(chosen)
     escape(chosen, form.escaping)
     # All is escaped by now: prometheus_client itself escapes OpenMetrics' samples otherwise than
     # the names of their families.
@@ -139,6 +143,23 @@ def check(family: Metric, escaping: str) -> None:
             raise ValueError(f"two labels of {sample.name} are one when they are escaped")
         if sample.value is None:
             raise ValueError(f"{sample.name} has no value")
+        _check_timestamp(sample.timestamp)
+
+
+def check_exemplars(family: Metric) -> None:
+    """Raise ValueError for what stands in exemplars as it is, and no parser reads."""
+    for sample in family.samples:
+        if sample.exemplar:
+            for label in sample.exemplar.labels:
+                if not LABEL_NAME.fullmatch(label):
+                    raise ValueError(f"{label!r} is no label of an exemplar")
+            _check_timestamp(sample.exemplar.timestamp)
+
+
+def _check_timestamp(timestamp: object) -> None:
+    # It is written as it prints; with one that is no number Prometheus gives the page up.
+    if timestamp is not None and not TIMESTAMP.fullmatch(str(timestamp)):
+        raise ValueError(f"{timestamp!r} is no timestamp")
 
 
 def _check_name(name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -13,10 +14,12 @@ from tests.collectors.gathers import gauge, make_set, scrape, succeeded
 from tests.processes import parse_samples, sample
 
 
-def make_odd(sample_name: str = "odd", value: Any = 1, **labels: Any) -> Metric:
+def make_odd(
+    sample_name: str = "odd", value: Any = 1, timestamp: Any = None, **labels: Any
+) -> Metric:
     """Return a family that prometheus_client makes, and perhaps cannot write."""
     family = Metric("odd", "Help.", "gauge")
-    family.add_sample(sample_name, labels, value)
+    family.add_sample(sample_name, labels, value, timestamp)
     return family
 
 
@@ -29,6 +32,7 @@ def make_odd(sample_name: str = "odd", value: Any = 1, **labels: Any) -> Metric:
         (make_odd(**{"\ud800": "a"}), "UnicodeEncodeError"),
         (make_odd(value=None), "TypeError"),
         (make_odd(value="many"), "could not convert string to float"),
+        (make_odd(timestamp=datetime(2026, 1, 2, tzinfo=timezone.utc)), "TypeError"),
         (make_odd("django_model_inserts_total"), "is of another one"),
         (Metric("odd", "\ud800", "gauge"), "UnicodeEncodeError"),
         (Metric("odd", 5, "gauge"), "expected str instance, int found"),  # type: ignore[arg-type]

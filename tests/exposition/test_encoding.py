@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator
+from datetime import datetime, timezone
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -30,6 +32,7 @@ from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as openmetrics_string_to_metric_families,
 )
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Exemplar, Timestamp
 
 from metrics_commands.exposition import encoding
 from metrics_commands.exposition.encoding import encode
@@ -148,6 +151,12 @@ def make_bad_families() -> Iterator[Metric]:
     yield gauge("bad_surrogate", 1, label="\udcff")
     yield gauge("bad_label_name", 1, **{"label\n": "x"})
     yield gauge("bad_empty_label_name", 1, **{"": "x"})
+    for number, timestamp in enumerate(
+        ("1 x", datetime(2026, 1, 2, tzinfo=timezone.utc), math.nan, True)
+    ):
+        timed = GaugeMetricFamily(f"bad_timestamp_{number}", "Help.", labels=[])
+        timed.add_metric([], 1, timestamp)  # type: ignore[arg-type]
+        yield timed
     yield by_hand("bad_sample_name", "")
     yield by_hand("bad_end", "bad_end\n")
     family = CounterMetricFamily("bad_samples", "Help.", value=1)
@@ -266,6 +275,39 @@ def test_openmetrics_has_units_and_exemplars() -> None:
     assert page.count("# EOF") == 1
     (family,) = read(list(registry.collect()), OPEN)
     assert (family.name, family.unit, family.type) == ("work_seconds", "seconds", "counter")
+
+
+@pytest.mark.parametrize(
+    "exemplar",
+    [
+        Exemplar({"trace id": "x"}, 1),
+        Exemplar({"": "x"}, 1),
+        Exemplar({"trace": "x"}, 1, datetime(2026, 1, 2, tzinfo=timezone.utc)),  # type: ignore[arg-type]
+    ],
+    ids=repr,
+)
+def test_an_exemplar_that_cannot_be_written_costs_only_its_family(exemplar: Exemplar) -> None:
+    """OpenMetrics' page is read nevertheless, and the older format's has the family."""
+    bad = CounterMetricFamily("bad", "Help.")
+    bad.add_metric([], 1)
+    bad.samples = [each._replace(exemplar=exemplar) for each in bad.samples]
+    families: list[Metric] = [gauge("a", 1), bad, gauge("z", 2)]
+    others = {("a", frozenset[Any]()): 1, ("z", frozenset[Any]()): 2}
+    assert parse(families, OPEN) == others
+    assert parse(families) == others | {("bad_total", frozenset[Any]()): 1}
+
+
+def test_timestamps_stay() -> None:
+    """A number is written whatever its type, as seconds or milliseconds."""
+    times = (1700000000, 1.5, -3.0, 1e22, Decimal("1E+3"), Timestamp(5, 250_000_000))
+    for time in times:
+        family = GaugeMetricFamily("a", "Help.", labels=[])
+        family.add_metric([], 1, time)  # type: ignore[arg-type]
+        for form in (TEXT, OPEN):
+            (read_back,) = read([family], form)
+            (found,) = read_back.samples
+            assert found.timestamp is not None
+            assert float(found.timestamp) == float(time)
 
 
 @pytest.mark.parametrize(
