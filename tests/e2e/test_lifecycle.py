@@ -219,10 +219,7 @@ def test_systemd_is_told_every_state(environment: dict[str, str], tmp_path: Path
 
 def test_it_ends_with_its_terminal(environment: dict[str, str]) -> None:
     """Who closes the window leaves no port taken; SIGHUP by itself reloads there as well."""
-    # Who runs the tests by nohup lets all below them ignore the signal.
-    heed = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"
-    spawn: list[str | Path] = [sys.executable, "-c"]
-    spawn += [f"{heed}; import pty, sys; pty.spawn(sys.argv[1:])"]
+    spawn: list[str | Path] = [sys.executable, "-c", "import pty, sys; pty.spawn(sys.argv[1:])"]
     with started([*spawn, *RUNMETRICS, "--port", "0"], environment) as terminal:
         url = terminal.wait_for(r"(http://\S+/metrics)\s")[1]
         (process,) = psutil.Process(terminal.pid).children()

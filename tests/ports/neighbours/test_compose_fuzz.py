@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -129,6 +130,7 @@ def test_aliases_cannot_explode(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "[" * 500,
         "[" * 10_000,
         "{a: " * 10_000,
         "- " * 10_000,
@@ -139,7 +141,8 @@ def test_aliases_cannot_explode(tmp_path: Path, text: str) -> None:
 )
 def test_depth_has_an_end(tmp_path: Path, text: str) -> None:
     """A file that nests without end is not read."""
-    assert "it is too deep" in reasons(read(tmp_path, text))
+    # Since PyYAML 6.0.4 its own parser may end it first.
+    assert re.search("it is too deep|maximum nesting depth", reasons(read(tmp_path, text)))
 
 
 def many(make: Callable[[int], str], count: int) -> str:
