@@ -89,7 +89,7 @@ def make_application(service: Service) -> Application:
         [
             (re.escape(service.telemetry.path), ScrapeHandler, shared),
             ("/", StatusHandler, shared),
-            ("/status.json", DocumentHandler, shared),
+            (re.escape("/status.json"), DocumentHandler, shared),
             *((re.escape(path), FileHandler, shared) for path in files),
             ("/-/healthy", HealthHandler, shared),
             ("/-/ready", ReadyHandler, shared),

@@ -200,6 +200,13 @@ def test_files_of_the_page_are_served(url: str) -> None:
     assert fetch(f"{url}/status.js")[0] == 404
 
 
+@pytest.mark.parametrize("path", ["/statusXjson", "/statusXcss", "/status.json/"])
+def test_a_path_means_itself_and_is_no_pattern(url: str, making: Making, path: str) -> None:
+    """A dot matches a dot only, so that a proxy's rule for the page meets all of it."""
+    assert fetch(f"{url}{path}")[0] == 404
+    assert not making.made
+
+
 @pytest.mark.parametrize("path", ["/", "/status.json", "/status.css"])
 def test_head_makes_nothing(url: str, making: Making, path: str) -> None:
     """Who only asks whether the page is there costs nothing, and may ask on."""
