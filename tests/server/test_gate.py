@@ -190,6 +190,20 @@ def test_without_a_password_nothing_can_be_told_from_nothing(tmp_path: Path, tls
     assert answers[0].headers["WWW-Authenticate"].startswith("Basic realm=")
 
 
+@pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=b", "application/json"])
+def test_no_body_is_looked_at_before_who_sends_it(tmp_path: Path, content_type: str) -> None:
+    """One that would break a parser gets round neither the password, the limit, nor the door."""
+    path = write_configuration(tmp_path, f"{USERS}rate_limit: {{interval: 1h, burst: 2}}\n")
+    request = f"POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Type: {content_type}\r\n"
+    request += "Content-Length: 4\r\nConnection: close\r\n"
+    alice = f"{request}Authorization: {ALICE['Authorization']}\r\n"
+    with running(web_config_file=path) as server:
+        answers = [server.exchange(f"{each}\r\nbody".encode()) for each in (request, alice, alice)]
+        exchange_file(path, BROKEN)
+        answers.append(server.exchange(f"{alice}\r\nbody".encode()))
+    assert [each.split()[1] for each in answers] == [b"401", b"405", b"429", b"500"]
+
+
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
 def test_each_user_enters_with_the_own_password_only(tmp_path: Path, tls: bool) -> None:
     """Every user has full access; asked twice, since the second answer is remembered."""
