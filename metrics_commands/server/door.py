@@ -77,10 +77,12 @@ class Door:
             return
         if time.monotonic() < self._again and self._seen == identify(*self._seen):
             return
+        # At first, and for a while: what nobody has foreseen must not leave old rules in force.
+        self._is_open = False
+        self._again = time.monotonic() + RETRY_SECONDS
         try:
             self._read(self._path)
         except ExporterError as error:
-            self._is_open = False
             self._conclude(f"{error.message} Every request is refused until that is corrected.")
 
     def _read(self, path: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import ssl
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NoReturn
@@ -105,16 +105,21 @@ def open_pem(pem: Pem) -> Iterator[Path]:
     if pem.path is not None:
         check_file(pem, pem.path)
         yield pem.path
-    elif hasattr(os, "memfd_create"):
-        with open(os.memfd_create("pem"), "wb") as memory:
-            memory.write(pem.text.encode(errors="replace"))
-            memory.flush()
-            yield Path(f"/proc/self/fd/{memory.fileno()}")
-    else:
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(pem.text.encode(errors="replace"))
-            file.flush()
-            yield Path(file.name)
+        return
+    content = pem.text.encode(errors="replace")
+    with ExitStack() as opened:
+        try:
+            if hasattr(os, "memfd_create"):
+                memory = opened.enter_context(open(os.memfd_create("pem"), "wb", buffering=0))
+                memory.write(content)
+                path = Path(f"/proc/self/fd/{memory.fileno()}")
+            else:
+                file = opened.enter_context(tempfile.NamedTemporaryFile(buffering=0))
+                file.write(content)
+                path = Path(file.name)
+        except OSError as error:
+            refuse(pem, f"cannot be handed to OpenSSL: {error.strerror}")
+        yield path
 
 
 def check_file(pem: Pem, path: Path) -> None:

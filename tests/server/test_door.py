@@ -7,12 +7,14 @@ import os
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import trustme
 
 from metrics_commands.errors import ExporterError
 from metrics_commands.server.door import Door
+from metrics_commands.server.tls_configuration import TLS
 from metrics_commands.server.web_configuration import WebConfiguration
 from tests.processes import wait_until
 from tests.server.certificates import (
@@ -212,6 +214,26 @@ def test_a_file_that_turned_invalid_closes_the_door_until_it_is_valid(
     assert (dict(door.configuration.users), door.problem) == ({"a": HASH}, "")
     assert list_messages(caplog, logging.INFO)[-1].endswith("are in order again.")
     assert len(list_messages(caplog, logging.ERROR)) == 1
+
+
+def test_what_nobody_has_foreseen_closes_the_door_as_well(
+    tmp_path: Path, settled: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New rules that could not be taken over leave the old ones in force for nobody."""
+
+    def fail(tls: TLS) -> NoReturn:
+        raise MemoryError
+
+    path = write_configuration(tmp_path, "{}")
+    door = Door(path)
+    with monkeypatch.context() as patched:
+        patched.setattr("metrics_commands.server.door.make_context", fail)
+        path.write_text(SERVER)
+        with pytest.raises(MemoryError):
+            assert not door.configuration
+        assert door.configuration is None
+    wait_until(lambda: door.configuration)
+    assert (door.problem, door.context is None) == ("", False)
 
 
 def test_another_mistake_is_said_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

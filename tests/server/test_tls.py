@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import ssl
 import time
@@ -89,6 +90,20 @@ def test_inline_certificates_work_without_memory_files(
     before = set(os.listdir(gettempdir()))
     assert shake_hands(make_context(tls), make_client(OTHER)).version == "TLSv1.3"
     assert set(os.listdir(gettempdir())) == before
+
+
+def test_inline_certificates_that_have_no_place_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a descriptor there is a sentence, and no traceback."""
+
+    def refuse(name: str) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    tls = load_tls(tmp_path, make_inline())
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    with pytest.raises(ExporterError, match=r"cert cannot be handed to OpenSSL: Too many open"):
+        make_context(tls)
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
