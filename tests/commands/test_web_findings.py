@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from metrics_commands.errors import ExporterError
 from metrics_commands.finding import Finding
 from metrics_commands.management.web_findings import examine_web_configuration
+from metrics_commands.server.door import Door
 from tests.server.certificates import (
     AUTHORITY,
     OTHER,
@@ -17,6 +19,7 @@ from tests.server.certificates import (
     write_certificate,
     write_configuration,
 )
+from tests.server.test_web_configuration import WRONG
 
 HASH = "$2b$04$cVNisS7npjPPAvHiGPiA2eWOwfIQOonoRGqvrvQyB6p/dTdBJ.OTO"
 CLIENTS = "  client_ca_file: ca.pem\n  client_auth_type: RequireAndVerifyClientCert\n"
@@ -73,6 +76,17 @@ def test_what_would_stop_the_exporter_is_an_error(
     found = examine_one(path)
     assert (found.id[-4:], found.severity) == ("W039", "error")
     assert expected in found.what
+
+
+@pytest.mark.parametrize("text", [each for each, *_ in WRONG.values()], ids=WRONG)
+def test_no_mistake_gets_past_the_start_or_the_examination(tmp_path: Path, text: str) -> None:
+    """Each is refused by both, with the same words."""
+    path = write_configuration(tmp_path, text)
+    with pytest.raises(ExporterError) as caught:
+        Door(path)
+    found = examine_one(path)
+    assert (found.id[-4:], found.severity) == ("W039", "error")
+    assert (found.what, found.why) == (caught.value.message, caught.value.hint)
 
 
 def test_a_private_key_is_no_certificate(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import datetime, timedelta, timezone
 from email.message import Message
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
@@ -454,6 +455,23 @@ def test_a_new_certificate_is_shown_and_old_connections_are_given_up(tmp_path: P
         assert find_shown(server) not in (None, before)
         assert exchange(connection).body == PLAIN
         connection.close()
+
+
+def test_certificates_that_have_ended_are_of_no_use_until_they_are_renewed(tmp_path: Path) -> None:
+    """Prometheus does not trust ours, nor do we trust its own; a new one needs no restart."""
+    ended = datetime.now(timezone.utc) - timedelta(days=1)
+    begun = ended - timedelta(days=1)
+    old = AUTHORITY.issue_cert("127.0.0.1", not_before=begun, not_after=ended)
+    path = write_configuration(tmp_path, SERVER + CLIENTS)
+    valid = make_client(AUTHORITY.issue_cert("prometheus.example"))
+    with running(web_config_file=path) as server:
+        assert ask(server, client=valid).status == 200
+        ask_in_vain(connect(server, make_client(old)))
+        write_certificate(tmp_path, "server", old)
+        with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
+            ask(server, client=valid)
+        write_certificate(tmp_path, "server", AUTHORITY.issue_cert("127.0.0.1"))
+        assert ask(server, client=valid).status == 200
 
 
 def test_who_was_refused_is_let_in_without_a_restart(tmp_path: Path) -> None:
