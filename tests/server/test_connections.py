@@ -151,10 +151,11 @@ def test_a_client_without_a_request_is_closed_at_the_first_deadline(
     monkeypatch.setattr(lobby, "FIRST_REQUEST_SECONDS", SOON)
     path = write_configuration(tmp_path, SERVER) if tls else None
     greeting = make_hello() if tls else ENDLESS
-    with running(web_config_file=path) as server, server.connect() as client:
+    with running(web_config_file=path) as server:
         start = time.monotonic()
-        assert act(client, greeting) == b""
-        assert SOON <= time.monotonic() - start < LATE
+        with server.connect() as client:
+            assert act(client, greeting) == b""
+            assert SOON <= time.monotonic() - start < LATE
         wait_until(lambda: not server.service.connections)
 
 
