@@ -11,7 +11,7 @@ from .handlers import PlainHandler
 from .status_pages import Shared, StatusPages
 
 HTML = "text/html; charset=utf-8"
-# The page has no style and no script but those of its own files.
+# The pages have no style and no script but those of their own files.
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -21,17 +21,22 @@ START_PAGE = """<!DOCTYPE html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <title>Django metrics</title>
+<link rel="icon" href="/status.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/status.css">
 </head>
 <body>
 <main>
 <h1>Django metrics</h1>
 <p>One process serves the metrics of every worker of a Django project.</p>
+<nav aria-label="Pages">
 <ul>
 <li><a href="{path}">Metrics</a></li>
 <li><a href="/-/healthy">Health</a></li>
 <li><a href="/-/ready">Readiness</a></li>
 </ul>
+</nav>
 </main>
 </body>
 </html>

@@ -86,13 +86,16 @@ def test_anybody_can_read_it(open_page: Open, width: int, scheme: Scheme) -> Non
 
 
 def test_strangers_can_read_what_they_get(browser: Browser, deployment: Deployment) -> None:
-    """Neither does axe object to the small page, which has what it needs to go on."""
+    """Neither axe nor the console objects to the small page, which has all that it asks for."""
+    complaints: list[str] = []
     with browser.new_context(extra_http_headers={"X-Forwarded-For": "192.0.2.1"}) as context:
         page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
         page.goto(deployment.page)
         expect(page.get_by_role("main").get_by_role("link")).to_have_count(3)
         result = Axe().run(page)
         assert result.violations_count == 0, result.generate_report()
+    assert complaints == []
 
 
 def test_its_numbers_are_those_of_a_scrape(open_page: Open, deployment: Deployment) -> None:
