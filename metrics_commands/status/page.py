@@ -37,7 +37,7 @@ class Measure(NamedTuple):
 
 RATE = Measure("Requests", "per second", words.write_number, 1.0)
 ERRORS = Measure("Server errors", "of all responses", words.write_share, 0.01)
-LATENCY = Measure("Latency", "95th percentile", words.write_seconds, 0.001)
+LATENCY = Measure("Latency", "for 19 of 20 requests (p95)", words.write_seconds, 0.001)
 SCRAPES = Measure(
     "Scrape duration",
     "at the last scrapes",
@@ -48,12 +48,16 @@ SCRAPES = Measure(
 
 
 class Card(NamedTuple):
-    """A chart with the number of now; without ``svg`` there is nothing to be shown."""
+    """A chart with the number of now; without ``svg`` there is nothing to be shown.
+
+    ``legend`` has the names of its lines where there are several.
+    """
 
     id: str
     measure: Measure
     now: str
     svg: str
+    legend: tuple[str, ...]
 
 
 def write_json(status: Status) -> bytes:
@@ -105,7 +109,8 @@ def make_card(measure: Measure, value: float | None, lines: Sequence[Line]) -> C
             f" between {measure.write(min(points))} and {measure.write(max(points))}."
         )
         svg = chart.draw(lines, measure.write, label, measure.least, STEP_SECONDS)
-    return Card(name, measure, now, svg)
+    legend = tuple(line.name for line in lines) if len(lines) > 1 else ()
+    return Card(name, measure, now, svg, legend)
 
 
 def list_moments(charts: Charts) -> list[tuple[str, ...]]:

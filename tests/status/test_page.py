@@ -153,6 +153,14 @@ def test_the_page_has_the_numbers_of_the_document() -> None:
         assert text in page
 
 
+def test_a_chart_of_several_lines_names_them() -> None:
+    """Who looks at a chart need not search another table for what a line is about."""
+    page = write_page(make_status("shop:index")).decode()
+    (legend,) = re.findall(r'<ul class="legend">(.*?)</ul>', page, re.DOTALL)
+    drawn = re.findall(r"line-(\d)\".*?</svg>(.*?)</li>", legend)
+    assert drawn == [("0", "all requests"), ("1", "shop:index")]
+
+
 def test_the_scrape_job_can_be_pasted() -> None:
     """A person without Prometheus finds the lines for it, with what this exporter needs."""
     page = write_page(make_status("/odd-path")).decode()
