@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 
 NOTHING = "–"
 BYTES = ("B", "KB", "MB", "GB", "TB")
@@ -53,5 +54,5 @@ def write_bytes(value: float) -> str:
 
 
 def write_name(name: str) -> str:
-    """Return a name as HTML that may be broken into lines at its underscores."""
-    return html.escape(name).replace("_", "_<wbr>")
+    """Return a name as HTML that may be broken into lines between its words."""
+    return re.sub(r"([_.:])", r"\1<wbr>", html.escape(name))

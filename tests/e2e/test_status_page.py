@@ -85,6 +85,20 @@ def test_anybody_can_read_it(open_page: Open, width: int, scheme: Scheme) -> Non
     assert (brightness > 600) == (scheme == "light")
 
 
+def test_a_long_name_leaves_room_for_the_numbers(open_page: Open) -> None:
+    """However long a view's name is, all its numbers are in sight; on a phone, the first is."""
+    name = "catalogue.api.v2:product-recommendation-detail" * 3
+    for width, numbers in ((WIDE, 6), (NARROW, 1)):
+        page = open_page(width)
+        table = page.get_by_role("region", name="Views")
+        table.locator("tbody th").last.evaluate("(cell, name) => cell.textContent = name", name)
+        seen = table.bounding_box()
+        number = table.locator("tbody tr").last.locator("td").nth(numbers - 1).bounding_box()
+        assert seen
+        assert number
+        assert number["x"] + number["width"] <= seen["x"] + seen["width"] + 1
+
+
 def test_strangers_can_read_what_they_get(browser: Browser, deployment: Deployment) -> None:
     """Neither axe nor the console objects to the small page, which has all that it asks for."""
     complaints: list[str] = []

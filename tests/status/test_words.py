@@ -34,6 +34,7 @@ from metrics_commands.status import words
         (words.write_bytes, 512_000, "512 KB"),
         (words.write_bytes, 3e15, "3,000 TB"),
         (words.write_name, "a_<b>", "a_<wbr>&lt;b&gt;"),
+        (words.write_name, "app.api:list", "app.<wbr>api:<wbr>list"),
     ],
 )
 def test_a_value_is_written_for_people(
