@@ -34,7 +34,8 @@ class Decision:
 
     ``requested`` is the path as first asked for, ``others`` what later calls asked for instead,
     ``early_metrics`` the names of metrics that existed before, whose values nobody merges;
-    ``in_files`` whether this process writes into the directory at all.
+    ``in_files`` whether this process writes into the directory at all, ``from_environment`` whether
+    the environment named a path already.
     """
 
     requested: Path | None = None
@@ -44,6 +45,7 @@ class Decision:
     others: list[Path] = field(default_factory=list)
     early_metrics: tuple[str, ...] = ()
     in_files: bool = False
+    from_environment: bool = False
 
 
 decision = Decision()
@@ -77,6 +79,7 @@ def _use_metrics_directory(path: str | os.PathLike[str]) -> None:
             decision.others.append(requested)
         return
     decision.requested = requested
+    decision.from_environment = bool(os.environ.get(ENVIRONMENT_VARIABLE))
     chosen = Path(os.path.abspath(os.environ.get(ENVIRONMENT_VARIABLE) or requested))
     decision.path = chosen
     if stays_in_memory():

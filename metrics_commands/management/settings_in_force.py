@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from .. import conf, exporter_settings
+from .. import conf, directory, exporter_settings
 from ..ports.command_line import escape
 from ..ports.numbers import list_ports
-from ..setting import Options, Setting
+from ..setting import Given, Options, Setting
 from ..status.document import SettingInForce
 
 LONGEST_VALUE = 200
@@ -35,9 +35,21 @@ def _list(options: Options) -> Iterator[SettingInForce]:
             setting.name,
             setting.option,
             show(setting, value),
-            given.source if given else "default",
+            find_source(setting, given),
             setting.help,
         )
+
+
+def find_source(setting: Setting[object], given: Given | None) -> str:
+    """Return where a value was written."""
+    if given is None:
+        return "default"
+    # What settings.py chooses, it puts into the environment as well.
+    decision = directory.decision
+    chosen = decision.requested is not None and not decision.from_environment
+    if setting is exporter_settings.METRICS_DIRECTORY and given.source == "environment" and chosen:
+        return "setting"
+    return given.source
 
 
 def show(setting: Setting[object], value: object) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from django.test import override_settings
 
-from metrics_commands import conf
+from metrics_commands import conf, directory
 from metrics_commands.management.settings_in_force import LONGEST_VALUE, list_settings
 from metrics_commands.status.document import SettingInForce
 
@@ -44,6 +46,29 @@ def test_a_value_is_shown_as_it_would_be_written(
     """Who compares the page with a command line finds the same."""
     shown = find(options, name)
     assert (shown.value, shown.source) == (value, source)
+
+
+@pytest.mark.parametrize(
+    ("options", "from_environment", "source"),
+    [
+        ({}, False, "setting"),
+        ({}, True, "environment"),
+        ({"metrics_dir": "/elsewhere"}, False, "option"),
+    ],
+)
+def test_a_directory_comes_from_where_it_was_written(
+    options: dict[str, object],
+    from_environment: bool,
+    source: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What settings.py chooses nobody has to look for in the environment."""
+    monkeypatch.setattr(directory, "decision", directory.Decision())
+    named = str(tmp_path) if from_environment else ""
+    monkeypatch.setenv(directory.ENVIRONMENT_VARIABLE, named)
+    directory.use_metrics_directory(tmp_path / "chosen")
+    assert find(options, directory.ENVIRONMENT_VARIABLE).source == source
 
 
 def test_a_long_value_is_cut() -> None:
