@@ -180,6 +180,20 @@ def test_it_renews_itself_without_a_reload(open_page: Open, deployment: Deployme
     assert page.evaluate("scrollY") == 200
 
 
+def test_another_exporter_has_a_page_of_its_own(open_page: Open, deployment: Deployment) -> None:
+    """After a restart nothing of the one before is left, such as its settings and its port."""
+    page = open_page()
+    page.evaluate("window.same = true")
+    since = page.locator("#since")
+    before = since.get_attribute("datetime")
+    assert before
+    after = fetch(deployment.page)[2].decode().replace(before, "2099-01-01T00:00:00+00:00")
+    page.route(f"{deployment.page}/", lambda route: route.fulfill(body=after))
+    page.clock.run_for(LATER)
+    expect(since).to_have_attribute("datetime", "2099-01-01T00:00:00+00:00")
+    assert page.evaluate("window.same") is None
+
+
 def test_what_is_marked_stays(open_page: Open, deployment: Deployment) -> None:
     """A number that somebody is about to copy is not taken away, while others are renewed."""
     page = open_page()

@@ -12,12 +12,18 @@ async function update() {
     const answer = await fetch("/", { signal: AbortSignal.timeout(2 * INTERVAL) });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (!answer.ok || !page.getElementById("time")) throw new Error(answer.statusText);
+    if (hasBegunAnew(page)) location.reload();
     takeOver(page);
     say("");
   } catch {
     say("No answer; trying again.");
   }
   plan();
+}
+
+// Another exporter may have other settings, and, after an upgrade, another page.
+function hasBegunAnew(page) {
+  return page.getElementById("since").dateTime !== document.getElementById("since").dateTime;
 }
 
 function takeOver(page) {
