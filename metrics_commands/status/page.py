@@ -114,12 +114,16 @@ def make_card(measure: Measure, value: float | None, lines: Sequence[Line]) -> C
 
 
 def list_moments(charts: Charts) -> list[tuple[str, ...]]:
-    """Return a row of numbers for each step of which something is known, the latest first."""
+    """Return a row of numbers for each step of which something is known, the latest first.
+
+    The lines of views come last.
+    """
     columns = [
         (charts.requests_per_second, words.write_number),
         (charts.error_share, words.write_share),
         (charts.latency[0], words.write_seconds),
         (charts.scrape_seconds, words.write_seconds),
+        *((line, words.write_seconds) for line in charts.latency[1:]),
     ]
     steps = len(charts.requests_per_second.points)
     return [

@@ -28,6 +28,7 @@ from metrics_commands.status.document import (
 from metrics_commands.status.history import History
 from metrics_commands.status.page import read_files, write_json, write_page
 from metrics_commands.status.totals import Totals
+from metrics_commands.status.words import write_seconds
 from tests.processes import ROOT
 from tests.status.test_history import BOUNDS, START, make_counts
 
@@ -159,6 +160,17 @@ def test_a_chart_of_several_lines_names_them() -> None:
     (legend,) = re.findall(r'<ul class="legend">(.*?)</ul>', page, re.DOTALL)
     drawn = re.findall(r"line-(\d)\".*?</svg>(.*?)</li>", legend)
     assert drawn == [("0", "all requests"), ("1", "shop:index")]
+
+
+def test_every_line_of_the_charts_is_there_as_numbers() -> None:
+    """Who cannot see or point at a chart reads it, the lines of views included."""
+    status = make_status("shop:index")
+    page = write_page(status).decode()
+    (table,) = re.findall(r'<table id="moments".*?</table>', page, re.DOTALL)
+    head, row = (re.findall(r"<t[hd][^>]*>(.*?)</t", line) for line in table.split("<tr>")[1:])
+    assert head == ["When", "Requests per second", "Errors", "p95", "Scrape", "p95 of shop:index"]
+    p95 = write_seconds(status.charts.latency[1].points[-1])
+    assert row == ["now", "2", "50 %", p95, "125 ms", p95]
 
 
 def test_the_scrape_job_can_be_pasted() -> None:
