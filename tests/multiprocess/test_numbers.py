@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from metrics_commands.multiprocess.archive import read_entries
 from metrics_commands.multiprocess.numbers import NumberFile, Numbers, NumbersInMemory
 from tests.multiprocess.somebody import Somebody, needs_root
-from tests.processes import wait_until
 
 BATCH = 7
 
@@ -91,25 +91,26 @@ def test_a_full_disk_refuses_what_is_new_and_keeps_what_is_there(small_disk: Pat
     assert (len(seen), sum(seen.values())) == (amount, total)
 
 
-def add_batches(path: Path, enough: Path) -> None:
-    """Add numbers, so many at once, until there are enough."""
-    numbers = NumberFile(str(path))
-    for number in range(300_000):
+def add_batches(folder: Path, enough: Path) -> None:
+    """Add numbers, so many at once, to one file after the other until there are enough."""
+    for turn in range(1000):
+        numbers = NumberFile(str(folder / f"histogram_{turn}.db"))
+        for number in range(1000):
+            numbers.add([key(f"name{number}_{each}") for each in range(BATCH)])
         if enough.exists():
             break
-        numbers.add([key(f"name{number}_{each}") for each in range(BATCH)])
 
 
 def test_what_is_added_together_is_seen_together(tmp_path: Path) -> None:
     """At no moment does a reader see a histogram with some of its buckets."""
-    path = tmp_path / "histogram_1.db"
     seen: set[int] = set()
     enough = tmp_path / "enough"
-    with Somebody().start(add_batches, path, enough):
-        wait_until(path.exists)
-        while len(seen) < 20:
-            seen.add(len(read_entries(path)[1]))
+    with Somebody().start(add_batches, tmp_path, enough) as writer:
+        while len(seen) < 20 and writer.poll() is None:
+            for latest in sorted(tmp_path.glob("*.db"), key=os.path.getmtime)[-1:]:
+                seen.add(len(read_entries(latest)[1]))
         enough.touch()
+    assert len(seen) > 1
     assert {count % BATCH for count in seen} == {0}
 
 
