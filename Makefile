@@ -11,6 +11,9 @@ run: prepare
 
 ## demo: the web process and the exporter by the Procfile, with some traffic
 demo: prepare
+	@$(BIN)/python -c 'import socket; socket.create_server(("", $(PORT)))' 2>/dev/null || { \
+	echo "Port $(PORT), which the shop wants, is taken. Choose another: make demo PORT=8080" >&2; \
+	exit 1; }
 	@echo "The page with the charts is at http://127.0.0.1:8001/, or where the exporter says below"
 	@echo "(\"Page with charts\"); the shop is at http://127.0.0.1:$(PORT)/. Ctrl-C ends it."
 	@$(BIN)/python manage.py generate_traffic --url http://127.0.0.1:$(PORT) & \
@@ -33,9 +36,10 @@ matrix: .venv/development
 fuzz: .venv/development
 	FUZZ_CASES=9100 $(BIN)/python -m pytest tests/fuzz
 
-## soak: 100,000 scrapes of an exporter, while workers come and go
+## soak: 100,000 scrapes while workers come and go, and attacks of 20 s; takes half an hour
 soak: .venv/development
 	SOAK_SCRAPES=100000 $(BIN)/python -m pytest tests/e2e/test_soak.py
+	SOAK_SCRAPES=10000 ATTACK_SECONDS=20 $(BIN)/python -m pytest tests/e2e/test_attacks.py
 
 ## docs: the documentation as a site, in var/site
 docs: .venv/development
@@ -51,6 +55,7 @@ bench: .venv/development
 	$(BIN)/python -m benchmarks.checkports
 	$(BIN)/python -m benchmarks.request
 	$(BIN)/python -m benchmarks.http
+	ATTACK_SECONDS=20 $(BIN)/python -m benchmarks.attacks
 
 prepare: .venv/installed
 	$(BIN)/python manage.py migrate --verbosity 0

@@ -44,7 +44,7 @@ def add_options(parser: ArgumentParser) -> None:
     for setting in SETTINGS:
         if setting.option:
             names = [setting.option, *([setting.alias] if setting.alias else [])]
-            text = setting.help.replace("%", "%%")
+            text = _explain(setting).replace("%", "%%")
             if setting.is_flag:
                 parser.add_argument(
                     *names, dest=setting.dest, action="store_const", const="true", help=text
@@ -57,6 +57,17 @@ def add_options(parser: ArgumentParser) -> None:
                 help=text,
                 action="append" if setting.repeatable else "store",
             )
+
+
+def _explain(setting: Setting[Any]) -> str:
+    """Return the help of an option, with its other name and with what holds without both."""
+    default = setting.default
+    if isinstance(default, tuple):
+        default = ", ".join(default)
+    elif isinstance(default, float):
+        default = f"{default:g}"
+    names = [setting.name, *([f"default {default}"] if default and not setting.is_flag else [])]
+    return f"{setting.help} [{'; '.join(names)}]"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,18 @@ def test_defaults_are_safe() -> None:
     assert (config.sd_file, config.advertise) == (None, None)
     assert (config.telemetry_path, config.log_format) == ("/metrics", "text")
     assert (config.metrics_directory, config.collectors, config.namespace) == (None, {}, "")
+
+
+def test_an_option_tells_its_other_name_and_its_default() -> None:
+    """Who asks for help learns what to write into the environment, and what holds without it."""
+    parser = ArgumentParser()
+    conf.add_options(parser)
+    text = " ".join(parser.format_help().split())
+    assert f"Port to listen on; 0 lets the kernel choose one. [{PORT}; default 8001]" in text
+    assert "[PROMETHEUS_METRICS_PORT_WAIT; default 10]" in text
+    assert "[PROMETHEUS_METRICS_EXPORT_ADDRESS; default 127.0.0.1]" in text
+    assert f"[{RANGE}]" in text
+    assert "[PROMETHEUS_METRICS_OPEN_HEALTH]" in text
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from tests.processes import ROOT, clean_environment, fetch, free_port, run, scrape, started
+from tests.processes import BIN, ROOT, clean_environment, fetch, free_port, run, scrape, started
 
 README = (ROOT / "README.md").read_text()
 SECTION = README.split("## In your project")[1].split("\n## ")[0]
@@ -95,3 +96,16 @@ def test_the_readme_is_enough(source: Path, tmp_path: Path) -> None:
         samples = scrape(url)
         key = ("django_http_requests_before_middlewares_total", frozenset[tuple[str, str]]())
         assert samples[key] == 1
+
+
+def test_the_demo_sends_nothing_to_a_stranger(tmp_path: Path) -> None:
+    """Where the shop's port is taken, nobody there is visited in its place."""
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        command = ["make", "--old-file", "prepare", "demo", f"BIN={BIN}", f"PORT={port}"]
+        done = run(command, clean_environment(tmp_path))
+        stranger.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            stranger.accept()
+    assert done.returncode == 2
+    assert f"Port {port}, which the shop wants, is taken." in done.stderr
