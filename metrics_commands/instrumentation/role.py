@@ -36,8 +36,8 @@ CELERY_SERVICES = {"beat", "worker"}
 DJANGO_PROGRAMS = {"django", "django-admin", "manage"}
 # Of a script that starts a server itself, what it has loaded tells.
 WEB_MODULES = (
-    "granian.server", "gunicorn.arbiter", "hypercorn.run", "mod_wsgi", "uvicorn.server", "uwsgi",
-    "waitress.server",
+    "daphne.server", "granian.server", "gunicorn.arbiter", "hypercorn.run", "mod_wsgi",
+    "uvicorn.server", "uwsgi", "waitress.server",
 )  # fmt: skip
 TASK_MODULES = ("celery.apps.worker", "huey.consumer")
 RELOADED = ("RUN_MAIN", "WERKZEUG_RUN_MAIN")
