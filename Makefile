@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 8000
 
-.PHONY: run test demo bench fuzz soak docs screenshots matrix prepare system-packages clean
+.PHONY: run test demo bench fuzz soak families docs screenshots matrix prepare system-packages clean
 
 ## run: install what is needed, prepare the shipped project, serve its metrics
 run: prepare
@@ -40,6 +40,10 @@ fuzz: .venv/development
 soak: .venv/development
 	SOAK_SCRAPES=100000 $(BIN)/python -m pytest tests/e2e/test_soak.py
 	SOAK_SCRAPES=10000 ATTACK_SECONDS=20 $(BIN)/python -m pytest tests/e2e/test_attacks.py
+
+## families: write the table of every family from the code
+families: .venv/development prepare
+	DJANGO_SETTINGS_MODULE=project.settings $(BIN)/python -m tests.families
 
 ## docs: the documentation as a site, in var/site
 docs: .venv/development

@@ -4,66 +4,22 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable
 
 import pytest
 from django.core.management import load_command_class
-from prometheus_client import Metric
 
 from metrics_commands import conf
-from metrics_commands.collectors import tasks
-from metrics_commands.collectors.registry import BUILT_IN, Surroundings, make_collectors
+from metrics_commands.collectors.registry import BUILT_IN
 from metrics_commands.finding import SEVERITIES
-from metrics_commands.instrumentation import role
-from metrics_commands.instrumentation.cache_families import cache_families
-from metrics_commands.instrumentation.celery_families import celery_families
-from metrics_commands.instrumentation.command_families import command_families
-from metrics_commands.instrumentation.database_families import database_families
-from metrics_commands.instrumentation.database_pools import pool_families
-from metrics_commands.instrumentation.families import FAMILIES
-from metrics_commands.instrumentation.request_families import request_families
-from metrics_commands.instrumentation.task_families import task_families
-from metrics_commands.multiprocess.folding import Folder
-from metrics_commands.multiprocess.reader import DirectoryReader
-from metrics_commands.server.activity import Activity
 from metrics_commands.setting import Setting
-from project.shop.models import Product
+from tests.families import PAGE, Row, list_families, write_table
 from tests.processes import ROOT
 
 README = (ROOT / "README.md").read_text()
 PORTS = (ROOT / "docs" / "ports.md").read_text()
 METRICS = (ROOT / "docs" / "metrics.md").read_text()
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
-
-
-DECLARATIONS: tuple[Callable[[], object], ...] = (
-    request_families,
-    database_families,
-    cache_families,
-    pool_families,
-    command_families,
-    task_families,
-    celery_families,
-    role.starts,
-)
-
-
-class Row(NamedTuple):
-    """What docs/metrics.md says of a family: its name on the page, its type and sorted labels."""
-
-    name: str
-    type: str
-    labels: tuple[str, ...]
-
-
-# The tests of this collector ask a real broker, and look for these names with these labels.
-SHOWN_ELSEWHERE = (
-    Row("celery_worker_up", "gauge", ()),
-    Row("celery_queue_length", "gauge", ("queue_name",)),
-)
-# What samples of histograms and summaries have besides.
-OF_SAMPLES = {"le", "quantile"}
 
 
 @pytest.mark.parametrize("setting", conf.SETTINGS, ids=lambda setting: setting.name)
@@ -97,35 +53,6 @@ def test_every_collector_is_in_the_readme() -> None:
     assert [name for name in BUILT_IN if f"`{name}`" not in README] == []
 
 
-def list_families() -> Iterable[Row]:
-    """Return every family that the exporter or a worker declares, as it should be documented."""
-    names = [name for name in BUILT_IN if name != "application"]
-    reader = DirectoryReader(ROOT / "docs")
-    reader.folder = Folder(reader.directory, reader.find_shapes)
-    surroundings = Surroundings(value_files=reader, served=Activity(), counted_models=(Product,))
-    gathered = make_collectors(names, surroundings).gather().families
-    for family in (*gathered, *tasks.make_families("")):
-        if isinstance(family, Metric):
-            yield make_row(family.name, family.type, find_labels(family))
-    yield from SHOWN_ELSEWHERE
-    for declare in DECLARATIONS:
-        declare()
-    for declared in FAMILIES.values():
-        if declared.name.startswith(("django_", "celery_")):
-            yield make_row(declared.name, declared.type, declared.labels)
-
-
-def find_labels(family: Metric) -> Iterable[str]:
-    """Return the labels that a family was made with, and those of its samples."""
-    shown = {label for sample in family.samples for label in sample.labels}
-    return {*getattr(family, "_labelnames", ()), *shown - OF_SAMPLES}
-
-
-def make_row(name: str, kind: str, labels: Iterable[str]) -> Row:
-    """Return the row of a family, whose name is as the text format writes it."""
-    return Row(f"{name}_total" if kind == "counter" else name, kind, tuple(sorted(labels)))
-
-
 def read_rows(text: str) -> list[Row]:
     """Return the rows of all tables of families."""
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", text, re.MULTILINE)
@@ -136,7 +63,12 @@ def read_rows(text: str) -> list[Row]:
 
 def test_every_family_is_documented_and_none_else() -> None:
     """docs/metrics.md has one row for each family, with its type and labels."""
-    assert sorted(read_rows(METRICS)) == sorted(set(list_families()))
+    assert sorted(read_rows(METRICS)) == list(list_families())
+
+
+def test_the_table_of_every_family_is_what_the_code_says() -> None:
+    """docs/families.md is as ``make families`` writes it."""
+    assert PAGE.read_text() == write_table(list_families())
 
 
 @pytest.mark.parametrize("text", [README, METRICS, CHANGELOG], ids=["README", "metrics", "changes"])

@@ -41,30 +41,35 @@ class CeleryCollector:
         if app is None:
             return
         counts = count_by_queue(self._files) if self._files is not None else {}
+        up, waiting = make_families()
         if self._files is not None:
-            yield GaugeMetricFamily(
-                "celery_worker_up",
-                "Whether any worker of this deployment is up.",
-                value=float(any(counts.get(WORKERS, {}).values())),
-            )
+            up.add_metric([], float(any(counts.get(WORKERS, {}).values())))
+            yield up
         queues = {str(each) for each in app.amqp.queues}.union(*counts.values())
         lengths = measure_queues(app, sorted(queues)[:MOST_QUEUES])
         if lengths is not None:
             self._tell_of_more(len(queues))
-            family = GaugeMetricFamily(
-                "celery_queue_length",
-                "Tasks that wait in a queue of the Redis broker, of all priorities.",
-                labels=["queue_name"],
-            )
             for queue, length in lengths.items():
-                family.add_metric([queue], length)
-            yield family
+                waiting.add_metric([queue], length)
+            yield waiting
 
     def _tell_of_more(self, queues: int) -> None:
         if queues > MOST_QUEUES and not self._has_told:
             self._has_told = True
             what = "Celery has %d queues; lengths are shown of the first %d by name."
             logger.warning(what, queues, MOST_QUEUES)
+
+
+def make_families() -> tuple[GaugeMetricFamily, GaugeMetricFamily]:
+    """Return the families without samples: whether a worker is up, and the lengths of queues."""
+    return (
+        GaugeMetricFamily("celery_worker_up", "Whether any worker of this deployment is up."),
+        GaugeMetricFamily(
+            "celery_queue_length",
+            "Tasks that wait in a queue of the Redis broker, of all priorities.",
+            labels=["queue_name"],
+        ),
+    )
 
 
 def find_app() -> Any:
