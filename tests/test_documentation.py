@@ -11,8 +11,10 @@ from django.core.management import load_command_class
 
 from metrics_commands import conf
 from metrics_commands.collectors.registry import BUILT_IN
+from metrics_commands.exporter_settings import EXPORTER_SETTINGS
 from metrics_commands.finding import SEVERITIES
 from metrics_commands.setting import Setting
+from metrics_commands.worker_settings import WORKER_SETTINGS
 from tests.families import PAGE, Row, list_families, write_table
 from tests.processes import ROOT
 
@@ -24,10 +26,24 @@ CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
 
 @pytest.mark.parametrize("setting", conf.SETTINGS, ids=lambda setting: setting.name)
 def test_every_setting_has_a_row(setting: Setting[object]) -> None:
-    """The README's table has each setting with its option."""
+    """A table of the README has each setting with its option, or says that there is none."""
     row = re.search(rf"^\| `{setting.name}` \|(.*?)\|", README, re.MULTILINE)
     assert row
-    assert row[1].strip() == (f"`{setting.option}`" if setting.option else "")
+    nothing_else = "" if setting.in_environment else "`settings.py` only"
+    assert row[1].strip() == (f"`{setting.option}`" if setting.option else nothing_else)
+
+
+@pytest.mark.parametrize(
+    ("title", "settings"),
+    [("exporter", EXPORTER_SETTINGS), ("workers", WORKER_SETTINGS)],
+    ids=["exporter", "workers"],
+)
+def test_settings_are_in_the_table_of_who_reads_them(
+    title: str, settings: tuple[Setting[object], ...]
+) -> None:
+    """The README has one table for the exporter and one for the workers."""
+    table = README.split(f"\nSettings of the {title}:\n\n")[1].split("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == [each.name for each in settings]
 
 
 def test_every_documented_setting_exists() -> None:
