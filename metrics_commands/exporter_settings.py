@@ -53,7 +53,7 @@ SD_FILE: Setting[Path | None] = Setting(
     "PROMETHEUS_METRICS_SD_FILE",
     parsers.parse_sd_file,
     None,
-    "File to write the target into, for Prometheus' file_sd_configs: an absolute path that ends in .json.",
+    "File to write the target into, for file_sd_configs: an absolute path that ends in .json.",
     option="--sd-file",
     metavar="PATH",
 )
