@@ -18,13 +18,11 @@ from .coming_over import find_left_overs
 from .directory import ENVIRONMENT_VARIABLE, WHAT_TO_ADD, decision
 from .errors import ConfigurationError
 from .finding import Change, Finding, Place, make_id
+from .middleware_findings import find_about_middleware
 from .ports.numbers import judge_numbers
 from .ports.wish import is_loopback
 from .setting import Options
 from .wishes import Locate, in_settings, make_wish
-
-BEFORE = "metrics_commands.middleware.PrometheusBeforeMiddleware"
-AFTER = "metrics_commands.middleware.PrometheusAfterMiddleware"
 
 
 def check_all(**kwargs: Any) -> list[checks.CheckMessage]:
@@ -94,18 +92,6 @@ def find_about_reach(
                     f"{exporter_settings.ADDRESS.name}=0.0.0.0",
                 ),
             ),
-        )
-
-
-def find_about_middleware() -> Iterator[Finding]:
-    """Yield one middleware without the other, or both in the wrong order."""
-    ours = [name for name in settings.MIDDLEWARE if name in (BEFORE, AFTER)]
-    if ours not in ([], [BEFORE, AFTER]):
-        yield Finding(
-            make_id(9),
-            "warning",
-            "Of the metrics' two middlewares one is missing, or they stand in the wrong order.",
-            f"Let MIDDLEWARE begin with {BEFORE!r} and end with {AFTER!r}.",
         )
 
 

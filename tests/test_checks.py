@@ -135,17 +135,6 @@ def test_w008_a_directory_that_only_the_exporter_knows(tmp_path: Path) -> None:
     assert str(tmp_path) in str(found.hint)
 
 
-@pytest.mark.parametrize("order", [["Before"], ["After"], ["After", "Before"]])
-def test_w009_half_of_the_middleware(order: list[str]) -> None:
-    """Who forgets one middleware, or swaps them, hears of it; who wants none does not."""
-    middleware = [f"metrics_commands.middleware.Prometheus{name}Middleware" for name in order]
-    with override_settings(MIDDLEWARE=middleware):
-        (found,) = checks.run_checks(tags=["metrics"])
-    assert found.id == "metrics_commands.W009"
-    with override_settings(MIDDLEWARE=[]):
-        assert checks.run_checks(tags=["metrics"]) == []
-
-
 NAMES = ("COLLECTORS", "COUNTED_MODELS", "EXCLUDE_VIEWS")
 
 
