@@ -22,6 +22,7 @@ from .middleware_findings import find_about_middleware
 from .ports.numbers import judge_numbers
 from .ports.wish import is_loopback
 from .setting import Options
+from .unknown_settings import find_unknown_settings
 from .wishes import Locate, in_settings, make_wish
 
 
@@ -44,6 +45,7 @@ def find_all(options: Options | None = None, locate: Locate = in_settings) -> li
     """
     return [
         *find_in_settings(options, locate),
+        *find_unknown_settings(locate),
         *find_about_directory(),
         *find_about_middleware(),
         *find_left_overs(locate),
