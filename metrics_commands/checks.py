@@ -19,6 +19,7 @@ from .directory import ENVIRONMENT_VARIABLE, WHAT_TO_ADD, decision
 from .errors import ConfigurationError
 from .finding import Change, Finding, Place, make_id
 from .middleware_findings import find_about_middleware
+from .parsers import shorten
 from .ports.numbers import judge_numbers
 from .ports.wish import is_loopback
 from .setting import Options
@@ -114,6 +115,7 @@ def find_about_directory() -> Iterator[Finding]:
             "No metrics directory: the exporter cannot see the numbers of the workers.",
             WHAT_TO_ADD,
         )
+    yield from _find_relative_path()
     for doubt in decision.doubts:
         yield Finding(
             make_id(5),
@@ -138,6 +140,27 @@ def find_about_directory() -> Iterator[Finding]:
             "Move the line above the imports that make them.",
         )
     yield from _find_setting_problems()
+
+
+def _find_relative_path() -> Iterator[Finding]:
+    # Where no line of settings.py has made it absolute, it stands in the environment as given.
+    variable = os.environ.get(ENVIRONMENT_VARIABLE, "").strip()
+    written = decision.relative or variable
+    if not written or os.path.isabs(written):
+        return
+    by_line = bool(decision.relative) and not decision.from_environment
+    change = Change(Place("settings.py"), f"use_metrics_directory(BASE_DIR / {written!r})")
+    if not by_line:
+        path = os.path.abspath(written)
+        change = Change(Place("environment"), f"{ENVIRONMENT_VARIABLE}={path}")
+    yield Finding(
+        make_id(45),
+        "warning",
+        f"The path of the metrics directory, {shorten(written)}, is relative: processes that start"
+        " in different places use different directories.",
+        'Give an absolute path, such as BASE_DIR / "var" / "metrics" in settings.py.',
+        (change,),
+    )
 
 
 def _find_setting_problems() -> Iterator[Finding]:

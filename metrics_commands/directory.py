@@ -32,14 +32,16 @@ PYTEST_PROGRAMS = ("pytest", "py.test", "__main__.py")
 class Decision:
     """What ``use_metrics_directory`` decided in this process; the system checks read it.
 
-    ``requested`` is the path as first asked for, ``others`` what later calls asked for instead,
-    ``early_metrics`` the names of metrics that existed before, whose values nobody merges;
-    ``in_files`` whether this process writes into the directory at all, ``from_environment`` whether
-    the environment named a path already.
+    ``requested`` is the path as first asked for, ``relative`` the one in force as it was written,
+    where it is not absolute; ``others`` what later calls asked for instead, ``early_metrics`` the
+    names of metrics that existed before, whose values nobody merges; ``in_files`` whether this
+    process writes into the directory at all, ``from_environment`` whether the environment named a
+    path already.
     """
 
     requested: Path | None = None
     path: Path | None = None
+    relative: str = ""
     problem: str = ""
     doubts: tuple[str, ...] = ()
     others: list[Path] = field(default_factory=list)
@@ -80,7 +82,9 @@ def _use_metrics_directory(path: str | os.PathLike[str]) -> None:
         return
     decision.requested = requested
     decision.from_environment = bool(os.environ.get(ENVIRONMENT_VARIABLE))
-    chosen = Path(os.path.abspath(os.environ.get(ENVIRONMENT_VARIABLE) or requested))
+    written = os.environ.get(ENVIRONMENT_VARIABLE) or os.fspath(path)
+    decision.relative = "" if os.path.isabs(written) else written
+    chosen = Path(os.path.abspath(written))
     decision.path = chosen
     if stays_in_memory():
         os.environ[ENVIRONMENT_VARIABLE] = str(chosen)

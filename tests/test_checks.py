@@ -16,7 +16,7 @@ from django.test import override_settings
 
 from metrics_commands import conf
 from metrics_commands.setting import Setting
-from tests.processes import clean_environment, run
+from tests.processes import ROOT, clean_environment, run
 
 SETTINGS = """
 SECRET_KEY = "only for this test"
@@ -100,7 +100,7 @@ def test_w003_no_directory(tmp_path: Path) -> None:
     assert check(tmp_path, "") == ["W003"]
 
 
-@pytest.mark.parametrize("path", ["/dev/null/metrics", None, "metrics\0"])
+@pytest.mark.parametrize("path", ["/dev/null/metrics", None, "/metrics\0"])
 def test_w004_an_unusable_directory(tmp_path: Path, path: str | None) -> None:
     """A directory that cannot be made, or is none at all, is one warning and no more."""
     assert check(tmp_path, USE.format(path)) == ["W004"]
@@ -136,6 +136,45 @@ def test_w008_a_directory_that_only_the_exporter_knows(tmp_path: Path) -> None:
 
 
 NAMES = ("COLLECTORS", "COUNTED_MODELS", "EXCLUDE_VIEWS")
+
+
+@pytest.mark.parametrize("command", ["check", "checkports"])
+@pytest.mark.parametrize(
+    ("line", "variable", "told"),
+    [
+        ("var/metrics", "", "settings.py: use_metrics_directory(BASE_DIR / 'var/metrics')"),
+        ("/absolute", "var/metrics", "environment: PROMETHEUS_MULTIPROC_DIR={}/var/metrics"),
+        ("", "var/metrics", "environment: PROMETHEUS_MULTIPROC_DIR={}/var/metrics"),
+        ("var/metrics", "{}/metrics", ""),
+        ("{}/metrics", "", ""),
+    ],
+)
+def test_w045_a_relative_path(
+    tmp_path: Path, command: str, line: str, variable: str, told: str
+) -> None:
+    """A path that each process completes by itself is told; one that is overruled does no harm."""
+    place = str(tmp_path)
+    use = USE.format(line.format(place)) if line else ""
+    (tmp_path / "deployment.py").write_text(SETTINGS + use)
+    surroundings = clean_environment(
+        tmp_path,
+        DJANGO_SETTINGS_MODULE="deployment",
+        PYTHONPATH=os.pathsep.join([place, str(ROOT)]),
+        PROMETHEUS_MULTIPROC_DIR=variable.format(place),
+    )
+    # As manage.py does it: that is how an exporter or a checker is known.
+    program = (
+        "import sys; from django.core.management import execute_from_command_line;"
+        f" sys.argv = ['manage.py', {command!r}]; execute_from_command_line(sys.argv)"
+    )
+    answer = run([sys.executable, "-c", program], surroundings, cwd=tmp_path)
+    said = answer.stdout + answer.stderr
+    assert "Traceback" not in said
+    assert ("W045" in said) == bool(told)
+    if told:
+        assert "metrics directory, 'var/metrics', is relative: processes" in said
+        assert "stay in its memory" not in said
+        assert told.format(tmp_path) in said
 
 
 @pytest.mark.parametrize("setting", conf.SETTINGS, ids=lambda each: each.name)
