@@ -104,7 +104,7 @@ def find_about_directory() -> Iterator[Finding]:
         yield Finding(
             make_id(4),
             "warning",
-            f"Metrics directory {decision.path} cannot be used: {decision.problem}.",
+            f"Metrics directory {decision.unusable} cannot be used: {decision.problem}.",
             "Metrics stay in memory, unseen. Give a directory that this user may write,"
             f" in settings.py or by {ENVIRONMENT_VARIABLE}.",
         )

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .parsers import shorten
+
 logger = logging.getLogger("metrics_commands")
 
 ENVIRONMENT_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -33,15 +35,16 @@ class Decision:
     """What ``use_metrics_directory`` decided in this process; the system checks read it.
 
     ``requested`` is the path as first asked for, ``relative`` the one in force as it was written,
-    where it is not absolute; ``others`` what later calls asked for instead, ``early_metrics`` the
-    names of metrics that existed before, whose values nobody merges; ``in_files`` whether this
-    process writes into the directory at all, ``from_environment`` whether the environment named a
-    path already.
+    where it is not absolute, ``unusable`` what cannot be used, and ``problem`` why; ``others`` what
+    later calls asked for instead, ``early_metrics`` the names of metrics that existed before, whose
+    values nobody merges; ``in_files`` whether this process writes into the directory at all,
+    ``from_environment`` whether the environment named a path already.
     """
 
     requested: Path | None = None
     path: Path | None = None
     relative: str = ""
+    unusable: str = ""
     problem: str = ""
     doubts: tuple[str, ...] = ()
     others: list[Path] = field(default_factory=list)
@@ -69,7 +72,10 @@ def use_metrics_directory(path: str | os.PathLike[str]) -> None:
         if again:
             logger.warning("use_metrics_directory(%r) changes nothing: %s.", path, error)
             return
-        _give_up(path, f"{type(error).__name__}: {error}")
+        # A ValueError says of itself what is wrong with the path.
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        unusable = path if decision.path is None else str(decision.path)
+        _give_up(shorten(unusable), f"{kind}{error}")
 
 
 def _use_metrics_directory(path: str | os.PathLike[str]) -> None:
@@ -98,14 +104,14 @@ def _use_metrics_directory(path: str | os.PathLike[str]) -> None:
     decision.early_metrics = _find_metrics()
     os.environ[ENVIRONMENT_VARIABLE] = str(prepared.path)
     if prepared.problem:
-        _give_up(prepared.path, prepared.problem)
+        _give_up(str(prepared.path), prepared.problem)
         return
     _keep_values_in_files()
 
 
-def _give_up(path: object, problem: str) -> None:
+def _give_up(path: str, problem: str) -> None:
     """Stay in memory, also where prometheus_client itself would write by the environment."""
-    decision.problem = problem
+    decision.unusable, decision.problem = path, problem
     keep_values_in_memory()
     logger.warning(
         "Metrics of process %d stay in its memory, where the exporter cannot see them:"

@@ -100,10 +100,21 @@ def test_w003_no_directory(tmp_path: Path) -> None:
     assert check(tmp_path, "") == ["W003"]
 
 
-@pytest.mark.parametrize("path", ["/dev/null/metrics", None, "/metrics\0"])
+@pytest.mark.parametrize("path", ["/dev/null/metrics", None, "/metrics\0", ""])
 def test_w004_an_unusable_directory(tmp_path: Path, path: str | None) -> None:
     """A directory that cannot be made, or is none at all, is one warning and no more."""
     assert check(tmp_path, USE.format(path)) == ["W004"]
+
+
+def test_w004_says_what_was_written(tmp_path: Path) -> None:
+    """A line without a path has a sentence that fits it, in the log and in the check."""
+    (tmp_path / "deployment.py").write_text(SETTINGS + USE.format(""))
+    surroundings = clean_environment(
+        tmp_path, DJANGO_SETTINGS_MODULE="deployment", PYTHONPATH=str(tmp_path)
+    )
+    said = run([sys.executable, "-m", "django", "check"], surroundings).stderr
+    assert "Metrics directory '' cannot be used: the path is empty.\n" in said
+    assert "cannot see them: directory '': the path is empty.\n" in said
 
 
 def test_w005_a_doubtful_directory(tmp_path: Path) -> None:
