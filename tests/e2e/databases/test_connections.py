@@ -1,21 +1,14 @@
-"""Collectors and a real PostgreSQL: limits, one connection, a server that is down, and proxies."""
+"""Collectors and a real PostgreSQL: one connection, limits, and what collectors leave behind."""
 
 from __future__ import annotations
 
-import json
-import socket
-import socketserver
-import struct
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import psycopg
 import pytest
 from django.db import connections, transaction
-from pytest_django import DjangoDbBlocker
 
 from metrics_commands.collectors import databases, sessions
 from metrics_commands.collectors.database import DatabaseCollector
@@ -23,52 +16,14 @@ from metrics_commands.collectors.databases import kept_connections
 from metrics_commands.collectors.models import count_rows
 from metrics_commands.collectors.registry import Surroundings
 from project.shop.models import Product
-from tests.collectors.gathers import Scrapes, make_set, scrape, succeeded
-from tests.processes import clean_environment, exporter, sample, wait_until
-from tests.processes import scrape as scrape_url
+from tests.collectors.gathers import make_set, scrape, succeeded
+from tests.processes import sample, wait_until
 
-from .asked import ALIAS, ask, configuring, leave_atomic, leave_autocommit, leave_begun, run, show
-from .postgresql import USER, Server, postgresql
+from ..asked import ALIAS, ask, leave_atomic, leave_autocommit, leave_begun, run, show
+from ..postgresql import USER
+from .watching import OURS, look
 
-OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'runmetrics'"
 CLIENTS = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
-SETTINGS = """
-from project.settings import *
-import json, os
-
-DATABASES = {"default": json.loads(os.environ["TEST_DATABASE"])}
-"""
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """Yield a server that runs."""
-    with postgresql() as running:
-        yield running
-
-
-@pytest.fixture
-def configure(
-    server: Server, monkeypatch: pytest.MonkeyPatch, django_db_blocker: DjangoDbBlocker
-) -> Iterator[Callable[..., None]]:
-    """Yield a function that changes the database's settings."""
-    with django_db_blocker.unblock(), configuring(server.settings, monkeypatch) as change:
-        yield change
-
-
-@pytest.fixture
-def watcher(server: Server) -> Iterator[psycopg.Connection]:
-    """Yield a connection that looks on."""
-    conninfo = f"host=127.0.0.1 port={server.port} user={USER} dbname=postgres"
-    with psycopg.connect(conninfo, autocommit=True) as connection:
-        yield connection
-
-
-def look(watcher: psycopg.Connection, sql: str) -> Any:
-    """Return the one value that somebody else's query finds."""
-    found = watcher.execute(sql.encode()).fetchone()
-    assert found is not None
-    return found[0]
 
 
 def test_twenty_collectors_have_one_connection(
@@ -221,107 +176,6 @@ def test_a_pool_of_the_project_is_not_used(
         assert look(watcher, OURS) == 1
 
 
-class Proxy(socketserver.BaseRequestHandler):
-    """Refuse what pgbouncer refuses; hand on all the rest."""
-
-    refusal = b"unsupported startup parameter: options"
-
-    def handle(self) -> None:
-        size = self.request.recv(4)
-        packet = size + self.request.recv(struct.unpack("!I", size)[0] - 4)
-        if struct.unpack("!II", packet[:8]) == (8, 80877103):
-            # It has no TLS.
-            self.request.sendall(b"N")
-            size = self.request.recv(4)
-            packet = size + self.request.recv(struct.unpack("!I", size)[0] - 4)
-        if b"\0options\0" in packet:
-            message = b"SFATAL\0C08P01\0M" + self.refusal + b"\0\0"
-            self.request.sendall(b"E" + struct.pack("!I", len(message) + 4) + message)
-            return
-        port: int = self.server.upstream  # type: ignore[attr-defined]
-        with socket.create_connection(("127.0.0.1", port)) as upstream:
-            upstream.sendall(packet)
-            back = threading.Thread(target=self.copy, args=(upstream, self.request))
-            back.start()
-            self.copy(self.request, upstream)
-            back.join(60)
-
-    def copy(self, source: socket.socket, target: socket.socket) -> None:
-        """Hand on one direction until it ends."""
-        with suppress(OSError):
-            while data := source.recv(65536):
-                target.sendall(data)
-        with suppress(OSError):
-            target.shutdown(socket.SHUT_WR)
-
-
-@contextmanager
-def proxy(upstream: int) -> Iterator[int]:
-    """Run a proxy; yield its port."""
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Proxy) as serving:
-        vars(serving)["upstream"] = upstream
-        thread = threading.Thread(target=serving.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield serving.server_address[1]
-        finally:
-            serving.shutdown()
-            thread.join(60)
-
-
-def test_what_refuses_options_is_asked_without(
-    configure: Callable[..., None], server: Server, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Behind such a pooler there are numbers, no limits, no SET, and one line in the log."""
-    shown: list[Any] = []
-
-    def read() -> bool:
-        names = ("application_name", "statement_timeout", "default_transaction_read_only")
-        shown.append([ask(f"SHOW {name}") for name in names])
-        return True
-
-    with proxy(server.port) as port:
-        configure(PORT=str(port))
-        for _ in range(2):
-            assert run(read)
-    assert shown == [["runmetrics", "0", "off"]] * 2
-    [record] = caplog.records
-    assert "Database served is asked without time limits" in record.getMessage()
-
-
-def test_a_server_that_stops_in_the_middle_heals(
-    configure: Callable[..., None],
-    server: Server,
-    watcher: psycopg.Connection,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The page is there without what was asked for, and complete when the server is back."""
-    # The first query lasts until the server stops, and the later ones do not wait.
-    seconds = iter([60])
-    collectors = make_set(
-        asks=show("asks", lambda: ask(f"SELECT 1 FROM pg_sleep({next(seconds, 0)})")),
-        plain=show("plain", lambda: 1),
-    )
-    monkeypatch.setattr(sessions, "QUERY_SECONDS", 60)
-    with kept_connections():
-        assert run(lambda: ask("SELECT 1"))
-        scrapes = Scrapes(collectors)
-        scrapes.begin("asks")
-        asleep = f"{OURS} AND wait_event = 'PgSleep'"
-        wait_until(lambda: look(watcher, asleep) == 1)
-        server.stop()
-        try:
-            [gathered] = scrapes.end()
-            assert gathered.complete
-            samples = scrape(collectors)
-            assert sample(samples, "plain") == 1
-            assert not succeeded(samples, "asks")
-        finally:
-            server.start()
-        assert run(lambda: ask("SELECT 1"))
-        assert succeeded(scrape(collectors), "asks")
-
-
 def test_connections_are_shown_against_their_limit(
     configure: Callable[..., None], watcher: psycopg.Connection
 ) -> None:
@@ -368,30 +222,3 @@ def test_large_tables_are_estimated(
         assert counted == [100, 100, 100, 101]
     finally:
         watcher.execute(f"DROP TABLE {table}".encode())
-
-
-def test_an_exporter_that_starts_before_its_database_heals(tmp_path: Path, server: Server) -> None:
-    """Down it is 0 on a page that is there; up and without tables it is 1, and so says the log."""
-    (tmp_path / "unmigrated.py").write_text(SETTINGS)
-    environment = clean_environment(
-        tmp_path,
-        DJANGO_SETTINGS_MODULE="unmigrated",
-        PYTHONPATH=str(tmp_path),
-        TEST_DATABASE=json.dumps(server.settings()),
-        PROMETHEUS_METRICS_COUNTED_MODELS="shop.Product",
-    )
-    name = "django_database_up"
-    server.stop()
-    try:
-        with exporter(environment) as (process, url):
-            samples = scrape_url(url)
-            assert sample(samples, name, alias="default") == 0
-            assert succeeded(samples, "database")
-            assert not succeeded(samples, "migrations")
-            assert not succeeded(samples, "models")
-            server.start()
-            wait_until(lambda: sample(scrape_url(url), name, alias="default"))
-            process.wait_for("The database default answers again")
-    finally:
-        server.stop()
-        server.start()
