@@ -52,6 +52,8 @@ class DirectoryReader:
         self._strange: dict[str, str] = {}
         self._logged: set[tuple[str, str]] = set()
         self.problem = ""
+        # Of the problem, why the directory could not be listed.
+        self._unlisted = ""
         self.folder: Folder | None = None
         self._seconds = 0.0
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -110,9 +112,10 @@ class DirectoryReader:
             for source in self._sources.values():
                 if kind in ("", source.kind):
                     self._stale |= source.update(self._cache)
-        unreadable = [each for each in self._sources.values() if each.problem == "unreadable"]
-        if unreadable and not self.problem:
-            self.problem = f"value files that cannot be read: {len(unreadable)}"
+        unreadable = sum(each.problem == "unreadable" for each in self._sources.values())
+        left_out = f"value files that cannot be read: {unreadable}" if unreadable else ""
+        # Set at once: collectors look at it while another one's refresh goes on.
+        self.problem = self._unlisted or left_out
 
     def wait_until_idle(self) -> None:
         """Wait while a scrape reads: it would lose the interpreter at each of its system calls."""
@@ -193,13 +196,13 @@ class DirectoryReader:
                 found = list(entries)
         except OSError as error:
             problem = error.strerror or type(error).__name__
-            if problem != self.problem:
+            if problem != self._unlisted:
                 logger.warning("Metrics directory %s cannot be read: %s.", self.directory, problem)
-            self.problem = problem
+            self._unlisted = problem
             return []
-        if self.problem:
+        if self._unlisted:
             logger.info("Metrics directory %s can be read again.", self.directory)
-        self.problem = ""
+        self._unlisted = ""
         return found
 
     def _open_and_close(self) -> bool:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -129,6 +133,31 @@ def test_a_directory_may_come_later_and_go(tmp_path: Path) -> None:
     (directory / "counter_1.db").unlink()
     directory.rmdir()
     assert list(reader.read().families()) == []
+
+
+def test_a_file_that_cannot_be_read_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is a problem as long as it lasts; of the directory, which can be listed, nobody hears."""
+    caplog.set_level(logging.INFO)
+    write_counter(tmp_path / "counter_1.db", 2.0)
+    opened = os.open
+
+    def refuse(path: str | os.PathLike[str], flags: int, *args: Any, **kwargs: Any) -> int:
+        if os.path.basename(path) == "counter_1.db":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return opened(path, flags, *args, **kwargs)
+
+    reader = DirectoryReader(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        for _ in range(3):
+            reader.read()
+            assert reader.problem == "value files that cannot be read: 1"
+    [said] = caplog.messages
+    assert "counter_1.db" in said
+    assert read_counter(reader) == 2.0
+    assert reader.problem == ""
 
 
 def test_new_numbers_are_in_the_next_scrape(tmp_path: Path) -> None:
