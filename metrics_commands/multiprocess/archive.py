@@ -22,7 +22,6 @@ logger = logging.getLogger("metrics_commands")
 
 WORKER = ARCHIVE
 MOST_SERIES = 50_000
-SLICE = 1_000
 OTHER = "<other>"
 Numbers = tuple[float, float]
 
@@ -80,7 +79,7 @@ class Archive:
         )
         self.forgotten += len(names)
         encoded = list(self.entries)
-        for each, key in zip(encoded, parse_slowly(encoded), strict=True):
+        for each, key in zip(encoded, parse_keys(encoded), strict=True):
             if key is None or key.metric in names:
                 del self.entries[each]
         for name in names:
@@ -103,15 +102,9 @@ def to_other(encoded: bytes) -> bytes:
     return json.dumps([metric, sample, bounded, documentation], sort_keys=True).encode()
 
 
-def parse_slowly(encoded: list[bytes]) -> Iterator[Key | None]:
-    """Parse keys in slices, since other threads wait while Python reads one piece of JSON."""
-    for start in range(0, len(encoded), SLICE):
-        yield from parse_keys(encoded[start : start + SLICE])
-
-
 def shapes_of(kind: str, entries: Iterable[bytes]) -> dict[str, Shape]:
     """Return how the metrics of some entries are declared."""
-    return dict(find_shapes(kind, parse_slowly(list(entries))))
+    return dict(find_shapes(kind, parse_keys(list(entries))))
 
 
 def find_shapes(kind: str, keys: Iterable[Key | None]) -> Iterator[tuple[str, Shape]]:
@@ -167,7 +160,7 @@ def read_entries(path: Path) -> tuple[int, dict[bytes, Numbers]]:
             entries[encoded] = NUMBERS.unpack_from(data, position)
     except BadEntryError:
         logger.warning("Value file %s is damaged; what came before is kept.", path)
-    readable = zip(entries, parse_slowly(list(entries)), strict=True)
+    readable = zip(entries, parse_keys(list(entries)), strict=True)
     return generation, {key: entries[key] for key, parsed in readable if parsed is not None}
 
 

@@ -27,6 +27,7 @@ NUMBERS: Final = struct.Struct("=dd")
 LARGEST_KEY: Final = 2**24
 # Stands between keys that are parsed together, where no damaged key can go on into the next.
 BETWEEN: Final = os.urandom(8).hex()
+# Of keys in one piece of JSON: other threads wait while Python reads it.
 SLICE = 1000
 Labels = tuple[tuple[str, str], ...]
 
