@@ -20,7 +20,6 @@ from .merging import ARCHIVE, SUMMED
 
 logger = logging.getLogger("metrics_commands")
 
-WORKER = ARCHIVE
 MOST_SERIES = 50_000
 OTHER = "<other>"
 Numbers = tuple[float, float]
@@ -125,7 +124,7 @@ def find_shapes(kind: str, keys: Iterable[Key | None]) -> Iterator[tuple[str, Sh
 
 def archive_path(directory: Path, kind: str) -> Path:
     """Return where the archive of a kind is."""
-    return directory / f"{kind}_{WORKER}.db"
+    return directory / f"{kind}_{ARCHIVE}.db"
 
 
 def read_generation(directory: Path, kind: str) -> int:

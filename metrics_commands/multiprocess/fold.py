@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .archive import (
-    WORKER,
     Archive,
     Shape,
     archive_path,
@@ -28,6 +27,7 @@ from .archive import (
 )
 from .directory import LOCK
 from .liveness import State, find_file_system, is_awaited, judge
+from .merging import ARCHIVE
 from .source import name_parts
 
 FOLDER = "folding"
@@ -58,7 +58,7 @@ def fold(
     back. Raises OSError, with the same effect.
     """
     folding = directory / FOLDER
-    draft = folding / f"{kind}_{WORKER}-{os.urandom(3).hex()}{DRAFT}"
+    draft = folding / f"{kind}_{ARCHIVE}-{os.urandom(3).hex()}{DRAFT}"
     with ExitStack() as leases:
         dead = list(_lease(directory, names, leases))
         # It runs before the leases end, while nobody who waits for a file can write into it.

@@ -17,9 +17,10 @@ from pathlib import Path
 from prometheus_client import Metric
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
-from .archive import WORKER, Archive, Shape, read_archive, read_generation
+from .archive import Archive, Shape, read_archive, read_generation
 from .fold import FOLDER, drop, fold, locked, open_to_read, settle
 from .liveness import State, find_file_system, judge
+from .merging import ARCHIVE
 from .source import name_parts
 
 logger = logging.getLogger("metrics_commands")
@@ -207,7 +208,7 @@ class Folder:
             found = sorted(entries, key=lambda entry: entry.name)
         for entry in found:
             parts = name_parts(entry.name)
-            if parts is None or parts[1] == WORKER or not entry.is_file(follow_symlinks=False):
+            if parts is None or parts[1] == ARCHIVE or not entry.is_file(follow_symlinks=False):
                 continue
             self._pause()
             try:

@@ -16,6 +16,7 @@ Series = tuple[str, Labels]
 Row = tuple[str, Series]
 # Kind, identity of the layout, and of a series for each worker whose.
 Shape = tuple[str, int, str]
+# Stands for the worker in the names of archives.
 ARCHIVE = "archive"
 PER_WORKER = {"gauge_all", "gauge_liveall"}
 SUMMED = {"counter", "summary", "histogram", "gauge_sum", "gauge_livesum"}

@@ -16,11 +16,12 @@ from pathlib import Path
 from prometheus_client import Metric
 from prometheus_client.metrics_core import GaugeMetricFamily
 
-from .archive import WORKER, Shape, find_shapes, read_generation
+from .archive import Shape, find_shapes, read_generation
 from .fold import FOLDER, list_pending, locked
 from .folding import Folder
 from .identity import own_place
 from .liveness import explain_hidden, find_file_system, foresee_unknown, process_of
+from .merging import ARCHIVE
 from .source import KeyCache, SourceFile, name_parts
 from .table import Merged, Table, build_table
 from .workers import KIND, Roll, Workers, list_living
@@ -61,7 +62,7 @@ class DirectoryReader:
 
     def count_workers(self) -> int:
         """Return how many processes have left value files here, the dead included."""
-        workers = {worker for _, _, worker in self._list_files()} - {WORKER}
+        workers = {worker for _, _, worker in self._list_files()} - {ARCHIVE}
         return len({process_of(each) for each in workers})
 
     def explain_unknown(self) -> Counter[str]:
@@ -70,7 +71,7 @@ class DirectoryReader:
         reasons: Counter[str] = Counter()
         for path, _, worker in self._list_files():
             with suppress(OSError):
-                why = worker != WORKER and foresee_unknown(path, worker, file_system)
+                why = worker != ARCHIVE and foresee_unknown(path, worker, file_system)
                 if why:
                     reasons[why] += 1
         return reasons
