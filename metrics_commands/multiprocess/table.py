@@ -18,7 +18,17 @@ from .dialect import Dialect, make_dialect
 from .entries import Key
 from .family import Family, Numbers, arrange_rows, find_clashing
 from .lines import exposed_name, format_number, is_shown, write_name, write_series
-from .merging import ARCHIVE, Group, Row, Series, Shape, group_alike, make_group, series_of
+from .merging import (
+    ARCHIVE,
+    PER_WORKER,
+    Group,
+    Row,
+    Series,
+    Shape,
+    group_alike,
+    make_group,
+    series_of,
+)
 from .source import Layout, SourceFile
 
 
@@ -237,7 +247,7 @@ def find_series(
     seen: set[tuple[int, str]] = set()
     otherwise: set[int] = set()
     for source in sorted(sources, key=lambda each: each.worker == ARCHIVE):
-        worker = source.worker if kind in ("gauge_all", "gauge_liveall") else ""
+        worker = source.worker if kind in PER_WORKER else ""
         if (id(source.layout), worker) in seen:
             continue
         seen.add((id(source.layout), worker))
