@@ -56,13 +56,8 @@ class Archive:
             self.entries[key] = numbers if known is None else merge(self.kind, known, numbers)
 
     def keep(self, living: Mapping[str, set[Shape]]) -> None:
-        """Forget each metric that the living declare otherwise, and none of them the same way."""
-        changed = {
-            name
-            for name, shape in self.shapes.items()
-            if name in living and shape not in living[name]
-        }
-        self._forget(changed)
+        """Forget the metrics that the living declare otherwise."""
+        self._forget(find_changed(self.shapes, living))
 
     def _forget_other_shapes(self, shapes: Mapping[str, Shape]) -> None:
         changed = {name for name, shape in shapes.items() if self.shapes.get(name, shape) != shape}
@@ -83,6 +78,11 @@ class Archive:
                 del self.entries[each]
         for name in names:
             self.shapes.pop(name, None)
+
+
+def find_changed(shapes: Mapping[str, Shape], living: Mapping[str, set[Shape]]) -> set[str]:
+    """Return the metrics that the living declare, but none of them in this shape."""
+    return {name for name, shape in shapes.items() if shape not in living.get(name, {shape})}
 
 
 def merge(kind: str, first: Numbers, second: Numbers) -> Numbers:

@@ -17,7 +17,7 @@ from pathlib import Path
 from prometheus_client import Metric
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
-from .archive import Archive, Shape, read_archive, read_generation
+from .archive import Archive, Shape, find_changed, read_archive, read_generation
 from .fold import FOLDER, drop, fold, locked, open_to_read, settle
 from .liveness import State, find_file_system, judge
 from .merging import ARCHIVE
@@ -132,8 +132,7 @@ class Folder:
                     return
         living = self._find_shapes(self._alive)
         for kind, archived in sorted(self._archives.items()):
-            shapes = archived.shapes
-            if any(name in living and shapes[name] not in living[name] for name in shapes):
+            if find_changed(archived.shapes, living):
                 self._fold(kind, [])
 
     def _remove_drafts(self) -> None:
