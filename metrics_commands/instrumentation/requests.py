@@ -199,26 +199,32 @@ def _record_special(kind: Kind, response: HttpResponseBase, start: float) -> Non
 
 def record_cancellation(request: HttpRequest) -> None:
     """Count a request whose client left before it had a response."""
-    view = view_of(request)
-    if is_excluded(view):
-        return
-    families, method = request_families(), method_of(request)
-    families.cancelled.inc(view, method)
-    families.by_method.inc(method)
-    families.by_transport.inc("https" if request.is_secure() else "http")
-    families.request_bytes.observe(content_length_of(request))
+    try:
+        view = view_of(request)
+        if is_excluded(view):
+            return
+        families, method = request_families(), method_of(request)
+        families.cancelled.inc(view, method)
+        families.by_method.inc(method)
+        families.by_transport.inc("https" if request.is_secure() else "http")
+        families.request_bytes.observe(content_length_of(request))
+    except Exception:
+        report_loss("cancelled requests")
 
 
 def record_exception(request: HttpRequest, exception: BaseException) -> None:
     """Count a request's first exception, however many hooks see it."""
-    # A flag, not the exception: its traceback holds the request, and would be a cycle with it.
-    if hasattr(request, EXCEPTION_COUNTED):
-        return
-    setattr(request, EXCEPTION_COUNTED, True)
-    view = view_of(request)
-    if not is_excluded(view):
-        request_families().exceptions_by_type.inc(type(exception).__name__)
-        request_families().exceptions_by_view.inc(view)
+    try:
+        # A flag, not the exception: its traceback holds the request, and would be a cycle with it.
+        if hasattr(request, EXCEPTION_COUNTED):
+            return
+        setattr(request, EXCEPTION_COUNTED, True)
+        view = view_of(request)
+        if not is_excluded(view):
+            request_families().exceptions_by_type.inc(type(exception).__name__)
+            request_families().exceptions_by_view.inc(view)
+    except Exception:
+        report_loss("exceptions")
 
 
 def record_unhandled(sender: object, request: HttpRequest | None = None, **kwargs: Any) -> None:

@@ -6,6 +6,7 @@ import gc
 import logging
 import math
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
+from metrics_commands.instrumentation import guard, requests
 from metrics_commands.instrumentation.requests import LARGEST_LENGTH, content_length_of
 
 from . import urls
@@ -260,3 +262,19 @@ def test_headers_that_others_add_reach_the_view(ours: list[str], settings: LazyS
     """A middleware behind ours may still add a header; ours has not frozen them."""
     settings.MIDDLEWARE = [*ours, f"{urls.HERE}.set_header"]
     assert Client().get("/early_header").content == b"fresh"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [requests.record_cancellation, lambda request: requests.record_exception(request, OSError())],
+)
+def test_a_failure_to_count_leaves_what_goes_on_alone(
+    record: Callable[[HttpRequest], None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Instead of its own cancellation or exception, no request has one of the metrics."""
+    monkeypatch.setattr(guard, "_reported", set())
+    monkeypatch.setattr(requests, "request_families", None)
+    record(RequestFactory().get("/"))
+    assert "A number was lost" in caplog.text
