@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,7 +72,7 @@ class Plan:
     def fits(self, families: Mapping[str, Rows]) -> bool:
         """Tell whether the series are the very same still."""
         lists = list_series(families)
-        return len(lists) == len(self.lists) and all(map(_is, lists, self.lists))
+        return len(lists) == len(self.lists) and all(map(operator.is_, lists, self.lists))
 
 
 class TotalsReader:
@@ -103,11 +104,8 @@ class TotalsReader:
                     number = numbers[row] or 0.0
                     counts[places[bound]] += number - before
                     before = number
-        requests = (
-            sum(number or 0.0 for number in families[REQUESTS].numbers)
-            if (REQUESTS in families)
-            else 0.0
-        )
+        numbers = families[REQUESTS].numbers if REQUESTS in families else ()
+        requests = sum(number or 0.0 for number in numbers)
         return Totals(requests, scrapes, scrape_seconds, plan.bounds, views)
 
 
@@ -115,10 +113,6 @@ def _find(views: dict[str, array[float]], view: str, buckets: int) -> array[floa
     if view not in views:
         views[view] = array("d", bytes(8 * (BUCKETS + buckets)))
     return views[view]
-
-
-def _is(one: object, other: object) -> bool:
-    return one is other
 
 
 def list_series(families: Mapping[str, Rows]) -> tuple[Sequence[Series], ...]:
