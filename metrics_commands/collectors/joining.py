@@ -81,9 +81,9 @@ class Joined:
 class Joiner:
     """Joins what collectors found, for one page after another; the log is told once of a clash.
 
-    The built-in ones have their names before what apps bring, and the latter before what workers
-    left in files: what the exporter's own process knows of a metric is fresher. The project's own
-    collectors come last, in their order, since nobody should replace a number by accident.
+    Of a name that two bring, a built-in collector has it first, then what apps bring, then what
+    workers left in files: what the exporter's own process knows of a metric is fresher. The
+    project's own collectors come last, in their order, so that none replaces a number by accident.
     ``shown`` says how the log names a collector, if not by its name alone.
     """
 

@@ -46,7 +46,7 @@ class Look(threading.Thread, Generic[T]):
         return self.problem or f"no answer for {time.monotonic() - self.began:.0f} seconds"
 
     def tells(self) -> bool:
-        """Tell whether no answer is an answer: not while other collectors have the database."""
+        """Tell whether it counts: silence does not while other collectors have the database."""
         return not self.is_alive() or lender.measure_loan(self.ident or 0) >= FAIR_SECONDS
 
 

@@ -76,7 +76,7 @@ class Shape:
 
 
 def find_mistake(family: Metric) -> str:
-    """Say why a family cannot be written, or would take another's name; "" where it is well."""
+    """Return why a family cannot be written, or would take another's name; "" if neither."""
     try:
         check(family)
     except Exception as error:
@@ -86,7 +86,7 @@ def find_mistake(family: Metric) -> str:
 
 
 def check(family: Metric) -> None:
-    """Raise for names and labels that are no text, numbers that are none, foreign samples."""
+    """Raise if a name or label is no text, a value no number, or a sample another family's."""
     names = list_names(family.name, family.type)
     texts = [family.name, family.documentation]
     for sample in family.samples:

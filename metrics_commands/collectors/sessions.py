@@ -1,4 +1,4 @@
-"""What a connection of the exporter is: it says who it is, writes nothing, and asks not for long.
+"""The exporter's own connections: each says who it is, writes nothing, and gives up soon.
 
 PostgreSQL is told so in the packet that opens the connection, and not by ``SET``, which behind
 pgbouncer would hold for the web's transactions on the same connection as well.

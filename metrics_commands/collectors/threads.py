@@ -13,7 +13,7 @@ Job = tuple[Callable[[], object], Callable[[], object]]
 
 
 class Threads:
-    """Do each job in a daemon thread of its own; one without any for long ends.
+    """Do each job in a daemon thread of its own; a thread that is idle for long ends.
 
     There are never more of them than jobs were going on at once.
     """

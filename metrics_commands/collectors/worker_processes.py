@@ -1,4 +1,4 @@
-"""What each process that counts takes, by pid: for a look at one that differs, not for always."""
+"""What each process that counts takes, by pid: to find one that differs, not to be left on."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def encode(
     names: Iterable[str] = (),
     on_failure: Callable[[], None] = lambda: None,
 ) -> bytes:
-    """Return the page, of families with a name only the first; one that fails is left out.
+    """Return the page: of families with the same name the first, and none that fails.
 
     That it cannot be written is logged once, and told each time by ``on_failure``. Where there
     are ``names``, of families or of samples, the page has only these.

@@ -141,7 +141,7 @@ class Get(Operation):
 class GetMany(Operation):
     """``get_many``: a hit or a miss for each key asked for; its calls are those of its time.
 
-    Of an iterator of keys that a method used up which is not known, only the hits are.
+    Where a method that is not known used up an iterator of keys, only the hits are counted.
     """
 
     def prepare(self, arguments: Arguments, keywords: Keywords) -> tuple[Arguments, Keywords, Call]:
@@ -182,7 +182,7 @@ def is_iterator(keys: Any) -> bool:
 class GetOrSet(Operation):
     """``get_or_set``: one lookup, whatever it consists of; the default's own work is not in it.
 
-    Of a method that is not known, it is.
+    The time of a method that is not known includes that work.
     """
 
     def prepare(self, arguments: Arguments, keywords: Keywords) -> tuple[Arguments, Keywords, Call]:

@@ -39,7 +39,7 @@ os.register_at_fork(after_in_child=_requests.clear)
 
 
 class LateCelery:
-    """Among the import system's finders it finds nothing; it notices that Celery will be used.
+    """A finder of the import system that finds nothing, but notices that Celery will be used.
 
     Whatever sends or runs a task imports this one module of Celery first.
     """
@@ -57,7 +57,7 @@ _late = LateCelery()
 def watch_celery() -> None:
     """Count tasks if this process has imported Celery, or else as soon as it does.
 
-    Nothing is imported on its own account.
+    Celery is never imported just to be watched.
     """
     try:
         if "celery" in sys.modules:
@@ -185,7 +185,7 @@ def record_rejected(sender: Any, *, message: Any, **given: Any) -> None:
 
 @on("task_unknown")
 def record_unknown(sender: Any, *, message: Any, name: str, **given: Any) -> None:
-    """Count a task that the worker has not: Celery makes it fail."""
+    """Count a task that the worker does not know, which Celery makes fail."""
     celery_families().failed.inc(name, queue_of(message), "NotRegistered")
 
 

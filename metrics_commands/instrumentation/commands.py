@@ -63,7 +63,7 @@ def watch_commands() -> None:
 
 
 def make_counted(run_from_argv: RunFromArgv) -> RunFromArgv:
-    """Return the method as it was, but for the counting of what is no run within a run."""
+    """Return the method so that it also counts each run that is not within another run."""
 
     @wraps(run_from_argv)
     def run_counted(self: BaseCommand, argv: list[str]) -> Any:
@@ -141,7 +141,7 @@ def is_help(error: BaseException | None) -> bool:
 
 
 def record_stage(stage: object, seconds: float) -> None:
-    """Keep how long the running command has been in a stage; elsewhere, how long the last time."""
+    """Record a stage's seconds: the sum within a counted command, elsewhere only the last ones."""
     try:
         duration, now = command_families().stage_duration, time.time()
         is_run = _running is not None and _running.command not in UNCOUNTED

@@ -89,7 +89,7 @@ def watch_pool(connection: BaseDatabaseWrapper) -> None:
 def take_connection(
     connection: BaseDatabaseWrapper, take: Callable[..., Any], *args: Any, **kwargs: Any
 ) -> Any:
-    """Take a connection from its pool; who is here waits for one."""
+    """Take a connection from its pool, and count this thread as one that waits meanwhile."""
     record_pool(connection, waiting=1.0)
     timeouts = 0.0
     try:

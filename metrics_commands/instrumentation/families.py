@@ -136,7 +136,7 @@ class Gauge(Counter):
 
 
 class LatestGauge(Number):
-    """A number that whoever set it last has set; it outlives the process."""
+    """A number as any process has set it last; it outlives the process."""
 
     kind = "gauge_mostrecent"
     type = "gauge"
@@ -149,7 +149,7 @@ class LatestGauge(Number):
         self._put(value, values, moment, onto=False)
 
     def add(self, amount: float, *values: str, moment: float) -> None:
-        """Do the same with the sum of what this process has added."""
+        """Do the same, but add to the number that this process has set."""
         self._put(amount, values, moment, onto=True)
 
     def _put(self, value: float, values: tuple[str, ...], moment: float, *, onto: bool) -> None:

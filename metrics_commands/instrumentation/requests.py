@@ -189,7 +189,7 @@ def describe(
 
 
 def _record_special(kind: Kind, response: HttpResponseBase, start: float) -> None:
-    """Count what few responses are."""
+    """Count a stream, and the template of a template response."""
     if kind.streaming:
         request_families().streaming.inc()
         watch_stream(response, kind.view, kind.method, start)

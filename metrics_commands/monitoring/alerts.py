@@ -1,4 +1,4 @@
-"""What somebody must look at; docs/alerts.md says of each how."""
+"""What somebody must look at; docs/alerts.md says what to do about each."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ class BadEntryError(ValueError):
 class Key(NamedTuple):
     """What one entry counts: ``labels`` are sorted by name.
 
-    Of a histogram's bucket ``bound`` is the upper bound, and ``bucket`` the labels with the bound
-    as every worker is to write it; without such a number they are None and the labels.
+    For a histogram's bucket, ``bound`` is the upper bound, and ``bucket`` the labels with the bound
+    in its one spelling; for anything else they are None and the labels as they are.
     """
 
     metric: str

@@ -112,7 +112,7 @@ def judge_by_pid(worker: str) -> Verdict:
 
 
 def explain_hidden(worker: str, place: tuple[str, str]) -> str:
-    """Return why a worker's pid means nothing at a place; '' if it does, or is not told."""
+    """Return why a worker's pid means nothing at a place; '' if it means something, or has none."""
     match = OUR_IDENTITY.fullmatch(worker)
     if match is None:
         return ""
@@ -130,7 +130,7 @@ def find_pid(worker: str, place: tuple[str, str]) -> int:
 
 
 def has_ended(worker: str) -> bool:
-    """Tell whether the process of a worker is certainly no more; its pid must mean it here.
+    """Tell whether a worker's process has certainly ended; its pid must mean something here.
 
     Another process may have the pid by now, and a zombie writes nothing any more.
     """

@@ -14,7 +14,7 @@ from .source import SourceFile
 Series = tuple[str, Labels]
 # A metric and one of its series: what is damaged may give two metrics the same series.
 Row = tuple[str, Series]
-# Kind, identity of the layout, and of a series for each worker whose.
+# Kind, identity of the layout, and where each worker has series of its own, the worker.
 Shape = tuple[str, int, str]
 # Stands for the worker in the names of archives.
 ARCHIVE = "archive"
@@ -78,7 +78,7 @@ class Group:
                 yield rows, column.arrange(column.fetch(source.view))
 
     def _choose(self) -> list[float | None]:
-        """Merge minima and maxima; of all others each row has one file."""
+        """Merge minima and maxima; of all other kinds only one file fills each row."""
         better: Callable[[float, float], bool] = (
             operator.gt if self.kind.endswith("max") else operator.lt
         )

@@ -12,7 +12,7 @@ EMPTY: memoryview[float] = memoryview(b"").cast("d")
 
 
 class Numbers(Protocol):
-    """Doubles in ``view``, which ``add`` may replace: whoever holds a lock adds and stores."""
+    """Doubles in ``view``, which ``add`` may replace: add and store only under one lock."""
 
     view: memoryview[float]
 

@@ -162,7 +162,7 @@ class Table:
         return any(group.kind.endswith("mostrecent") for group in self.groups)
 
     def regroup(self, sources: Iterable[SourceFile]) -> bool:
-        """Take other files of the same layouts, as when workers die; tell whether they are."""
+        """Take other files, as when workers die; return False where it has to be built anew."""
         alike = group_alike(sources)
         if self.conflicts or alike.keys() != self.layouts.keys():
             return False

@@ -86,8 +86,8 @@ class Roll:
 def list_living(directory: Path, begun: Iterable[Begun], *, by_lease: bool) -> Iterator[Worker]:
     """Yield the workers that live, of those with such a path, identity and role.
 
-    Where a pid means something here its process decides, else the file's lease; of whom neither
-    tells, nobody has seen the death.
+    Where a pid means something here its process decides, else the file's lease; who cannot be
+    judged by either counts as living.
     """
     place, file_system = own_place(), find_file_system(directory)
     seen = set()

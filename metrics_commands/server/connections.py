@@ -43,7 +43,7 @@ Client = IOStream | Guest
 
 @dataclass
 class Connection:
-    """A client's: ``page`` is on its way to it, ``since`` when that began."""
+    """A client's connection; ``page`` is on its way since ``since``, of the monotonic clock."""
 
     stream: Client
     page: bytes = b""

@@ -18,7 +18,7 @@ from .web_configuration import WebConfiguration
 
 
 class Gate:
-    """What the web configuration file of the moment demands, and the name we are asked by.
+    """Check requests by the web configuration file of the moment, and by the name they ask for.
 
     The telemetry path answers to every name, since Prometheus may know us by any; all others only
     to ours, so that no page of a stranger reads them through a browser that we trust (DNS

@@ -94,7 +94,7 @@ class PlainHandler(RequestHandler):
             self.set_header(name, value)
 
     def check_method(self) -> None:
-        """Raise HTTPError for a method that this path has not."""
+        """Raise HTTPError for a method that this path does not take."""
         if self.request.method not in METHODS:
             raise HTTPError(405)
 

@@ -105,7 +105,7 @@ def _keep_quiet(handler: RequestHandler) -> None:
 
 
 def _log_access(handler: RequestHandler) -> None:
-    """Log one request; neither what follows the path nor who asks can say what we would not."""
+    """Log one request without its query, and so that no client can forge a line."""
     request = handler.request
     seconds = round(request.request_time(), 6)
     fields = {

@@ -122,7 +122,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Findings:
-    """What ``checkports`` found so long ago; None where it has not looked yet."""
+    """What ``checkports`` found ``age`` seconds ago; None where it has not looked yet."""
 
     age: float | None = None
     findings: tuple[Found, ...] = ()

@@ -62,7 +62,7 @@ class BucketRows(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """Where in some series what is; it holds for exactly these lists."""
+    """Where the numbers stand among some series; it holds for exactly these lists."""
 
     lists: tuple[Sequence[Series], ...]
     bounds: tuple[float, ...]
@@ -70,7 +70,7 @@ class Plan:
     buckets: Mapping[str, list[BucketRows]]
 
     def fits(self, families: Mapping[str, Rows]) -> bool:
-        """Tell whether the series are the very same still."""
+        """Tell whether these are still the very same lists of series."""
         lists = list_series(families)
         return len(lists) == len(self.lists) and all(map(operator.is_, lists, self.lists))
 
@@ -121,7 +121,7 @@ def list_series(families: Mapping[str, Rows]) -> tuple[Sequence[Series], ...]:
 
 
 def make_plan(families: Mapping[str, Rows]) -> Plan:
-    """Find out where what stands."""
+    """Return where the statuses and the buckets stand in the families' series."""
     statuses = {
         name: find_statuses(families[name].series)
         for name in (STATUSES, VIEW_STATUSES)
