@@ -15,7 +15,7 @@ Series = tuple[str, Labels]
 # A metric and one of its series: what is damaged may give two metrics the same series.
 Row = tuple[str, Series]
 # Kind, identity of the layout, and where each worker has series of its own, the worker.
-Shape = tuple[str, int, str]
+Likeness = tuple[str, int, str]
 # Stands for the worker in the names of archives.
 ARCHIVE = "archive"
 PER_WORKER = {"gauge_all", "gauge_liveall"}
@@ -29,7 +29,7 @@ class Column:
     ``rows`` is None where they have every row of the table.
     """
 
-    shape: Shape
+    likeness: Likeness
     sources: list[SourceFile]
     fetch: Callable[[memoryview[float]], tuple[float, ...]]
     arrange: Callable[[Sequence[float]], Sequence[float]]
@@ -113,15 +113,15 @@ def series_of(key: Key, kind: str, worker: str) -> Series:
 def make_group(kind: str, sources: Sequence[SourceFile], order: Iterable[Row]) -> Group:
     """Prepare the merge of one kind's files into rows of the given order."""
     group = Group(kind, {each: row for row, each in enumerate(order)})
-    for shape, files in group_alike(sources).items():
+    for likeness, files in group_alike(sources).items():
         for place in _place(group, files[0]):
-            group.columns.append(_make_column(group, shape, files, place))
+            group.columns.append(_make_column(group, likeness, files, place))
     return group
 
 
-def group_alike(sources: Iterable[SourceFile]) -> dict[Shape, list[SourceFile]]:
+def group_alike(sources: Iterable[SourceFile]) -> dict[Likeness, list[SourceFile]]:
     """Return the files by what makes them fill the same rows from the same places."""
-    alike: dict[Shape, list[SourceFile]] = {}
+    alike: dict[Likeness, list[SourceFile]] = {}
     for source in sources:
         worker = source.worker if source.kind in PER_WORKER else ""
         alike.setdefault((source.kind, id(source.layout), worker), []).append(source)
@@ -145,7 +145,7 @@ def _place(group: Group, source: SourceFile) -> list[dict[int, int]]:
 
 
 def _make_column(
-    group: Group, shape: Shape, sources: list[SourceFile], doubles: dict[int, int]
+    group: Group, likeness: Likeness, sources: list[SourceFile], doubles: dict[int, int]
 ) -> Column:
     """Return how to fetch these files' numbers; fetching in the files' own order is fastest."""
     whole = len(doubles) == len(group.rows)
@@ -154,7 +154,7 @@ def _make_column(
     positions = {double: place for place, double in enumerate(sorted(doubles.values()))}
     indices = [positions[doubles[row]] * width + offset for row in rows for offset in range(width)]
     return Column(
-        shape,
+        likeness,
         sources,
         _fetcher(list(positions), width),
         _arranger(indices),

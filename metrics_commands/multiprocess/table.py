@@ -22,9 +22,9 @@ from .merging import (
     ARCHIVE,
     PER_WORKER,
     Group,
+    Likeness,
     Row,
     Series,
-    Shape,
     group_alike,
     make_group,
     series_of,
@@ -116,7 +116,7 @@ class Table:
     hidden: set[Row] = field(default_factory=set)
     clashing: set[str] = field(default_factory=set)
     conflicts: dict[str, str] = field(default_factory=dict)
-    layouts: dict[Shape, Layout] = field(default_factory=dict)
+    layouts: dict[Likeness, Layout] = field(default_factory=dict)
     _written: dict[str, list[str]] = field(default_factory=dict)
     _dialects: dict[tuple[str, bool], Dialect] = field(default_factory=dict)
 
@@ -168,7 +168,7 @@ class Table:
             return False
         for group in self.groups:
             for column in group.columns:
-                column.sources = alike[column.shape]
+                column.sources = alike[column.likeness]
         return True
 
     def merge(self) -> Merged:
@@ -187,7 +187,7 @@ def build_table(sources: Sequence[SourceFile], texts: Mapping[Series, str]) -> T
     """Make the table of these files; ``texts`` are known from the table before."""
     table = Table()
     # Kept, so that an identity that is compared later is still that of the same layout.
-    table.layouts = {shape: each[0].layout for shape, each in group_alike(sources).items()}
+    table.layouts = {likeness: each[0].layout for likeness, each in group_alike(sources).items()}
     kinds = choose_kinds(sources, table.conflicts)
     for kind in sorted({source.kind for source in sources}):
         files = [source for source in sources if source.kind == kind]
