@@ -38,6 +38,7 @@ UNNAMED_VIEW = "<unnamed view>"
 UNNAMED_TEMPLATE = "<unnamed template>"
 # A body is never larger, and no sender may decide a sum without limits.
 LARGEST_LENGTH = 2**40
+LENGTH = re.compile(r"[0-9]{1,13}")
 EXCEPTION_COUNTED = "_metrics_exception_counted"
 TALLY = "_metrics_tally"
 
@@ -293,8 +294,6 @@ def template_of(response: Any) -> str:
 def content_length_of(request: HttpRequest) -> int:
     """Return the length that the client declared; 0 where it is absent, no number or absurd."""
     length = request.META.get("CONTENT_LENGTH")
-    if not length:
-        return 0
-    if not isinstance(length, str) or not re.fullmatch(r"[0-9]{1,13}", length):
+    if not length or not isinstance(length, str) or not LENGTH.fullmatch(length):
         return 0
     return int(length) if int(length) <= LARGEST_LENGTH else 0
