@@ -135,9 +135,10 @@ class ValueFile:
             self._report(error)
             return []
         self._map[self._used : ends[-1]] = b"".join(entries)
-        # Readers trust what is before `used`, so it moves only when the entries are whole.
-        self._map[0 : LENGTH.size] = LENGTH.pack(ends[-1])
+        # Before readers are told, since a signal handler may raise in between: what they have seen
+        # must not be written over. They trust all that they are told of, so it comes whole.
         self._used = ends[-1]
+        self._map[0 : LENGTH.size] = LENGTH.pack(ends[-1])
         return [end - NUMBERS.size for end in ends]
 
     def _grow(self, needed: int) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import stat
 import struct
 import tempfile
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -55,6 +57,38 @@ def test_writes_the_bytes_that_prometheus_client_writes(sequence: list[Entry]) -
         assert repr(read(paths[0])) == repr([(key, *last[key]) for key in last])
         assert repr(seen) == repr([last[key] for key, _, _ in sequence])
         assert used_bytes(paths[0]) == used_bytes(paths[1])
+
+
+class Interrupted:
+    """A map that is stored into a number of times until a signal handler raises."""
+
+    def __init__(self, inner: mmap.mmap, stores: int) -> None:
+        self._inner = inner
+        self._left = stores
+
+    def __setitem__(self, place: slice, content: bytes) -> None:
+        self._inner[place] = content
+        self._left -= 1
+        if not self._left:
+            raise TimeoutError
+
+
+@pytest.mark.parametrize("stores", [1, 2])
+def test_a_signal_handler_that_raises_moves_no_entry(tmp_path: Path, stores: int) -> None:
+    """What readers may have seen stays where it is, whatever is written next."""
+    path = tmp_path / "counter_1.db"
+    file = ValueFile(str(path))
+    file.write_value("one", 1.0, 0.0)
+    whole: Any = file._map
+    file._map = cast(Any, Interrupted(whole, stores))
+    with pytest.raises(TimeoutError):
+        file.write_value("two", 2.0, 0.0)
+    file._map = whole
+    seen = used_bytes(path)
+    file.write_value("six", 6.0, 0.0)
+    file.close()
+    assert used_bytes(path).startswith(seen[4:], 4)
+    assert ("six", 6.0, 0.0) in read(path)
 
 
 def test_a_key_that_is_read_first_is_there_at_zero(tmp_path: Path) -> None:
