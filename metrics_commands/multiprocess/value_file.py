@@ -150,11 +150,10 @@ class ValueFile:
         if capacity > LARGEST_SIZE:
             raise ValueError("the format ends at 2 GiB")
         reserve(self._descriptor, self._capacity, capacity - self._capacity)
-        larger = mmap.mmap(self._descriptor, capacity)
-        if self._map is not None:
-            self._map.close()
-        self._map = larger
+        outgrown, self._map = self._map, mmap.mmap(self._descriptor, capacity)
         self._capacity = capacity
+        if outgrown is not None:
+            outgrown.close()
 
     def _give_up(self, error: Exception) -> None:
         self.close()

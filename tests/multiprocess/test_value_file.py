@@ -91,6 +91,28 @@ def test_a_signal_handler_that_raises_moves_no_entry(tmp_path: Path, stores: int
     assert ("six", 6.0, 0.0) in read(path)
 
 
+class Closing(mmap.mmap):
+    """A map at whose end a signal handler raises."""
+
+    def close(self) -> None:
+        super().close()
+        raise RuntimeError
+
+
+def test_a_signal_handler_that_raises_while_a_file_grows_costs_no_later_number(
+    tmp_path: Path,
+) -> None:
+    """The larger map is there before the smaller one goes."""
+    path = tmp_path / "counter_1.db"
+    file = ValueFile(str(path))
+    file._map = Closing(file._descriptor, file._capacity)
+    with pytest.raises(RuntimeError):
+        file.write_value("k" * file._capacity, 1.0, 0.0)
+    file.write_value("two", 2.0, 0.0)
+    file.close()
+    assert read(path) == [("two", 2.0, 0.0)]
+
+
 def test_a_key_that_is_read_first_is_there_at_zero(tmp_path: Path) -> None:
     """A metric that has counted nothing yet is in the scrape, as with prometheus_client."""
     path = tmp_path / "counter_1.db"
