@@ -168,8 +168,8 @@ EXPORTER = [
         "5m",
         "django_exporter_metrics_directory_up == 0",
         "The exporter cannot read the metrics directory.",
-        "The exporter at {{ $labels.instance }} of {{ $labels.job }} cannot list its metrics"
-        " directory, and sees no worker's numbers.",
+        "The exporter at {{ $labels.instance }} of {{ $labels.job }} cannot read its metrics"
+        " directory, or value files in it, and lacks numbers of workers.",
     ),
     Alert(
         "DjangoCollectorFailing",

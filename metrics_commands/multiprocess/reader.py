@@ -161,7 +161,7 @@ class DirectoryReader:
         yield skipped
         yield GaugeMetricFamily(
             "django_exporter_metrics_directory_up",
-            "Whether the metrics directory could be listed at this scrape.",
+            "Whether the metrics directory and all value files in it could be read at this scrape.",
             value=up,
         )
         yield GaugeMetricFamily(

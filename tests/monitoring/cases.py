@@ -229,8 +229,8 @@ EXPORTER = [
         "DjangoExporterBlind",
         "django_exporter_metrics_directory_up",
         ("0x60", "1x60"),
-        f"The exporter {AT} of django cannot list its metrics directory, and sees no worker's"
-        " numbers.",
+        f"The exporter {AT} of django cannot read its metrics directory, or value files in it, and"
+        " lacks numbers of workers.",
     ),
     *gauge_cases(
         "DjangoCollectorFailing",
