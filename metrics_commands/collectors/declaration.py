@@ -27,6 +27,7 @@ class Declaration:
     module: str
     file: str
     line: int
+    unknown: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
@@ -56,6 +57,7 @@ def collector(
     interval: float | None = None,
     timeout: float | None = None,
     labels: str | Sequence[str] = (),
+    **unknown: object,
 ) -> F | Callable[[F], F]:
     """Let the exporter call this function for numbers; everywhere else it stays what it is.
 
@@ -69,7 +71,8 @@ def collector(
     where = (module, caller.f_code.co_filename, caller.f_lineno)
 
     def declare(function: F) -> F:
-        DECLARATIONS.append(Declaration(function, name, interval, timeout, labels, *where))
+        given = (function, name, interval, timeout, labels)
+        DECLARATIONS.append(Declaration(*given, *where, tuple(unknown)))
         return function
 
     return declare if function is None else declare(function)

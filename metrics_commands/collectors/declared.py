@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -14,15 +13,17 @@ from prometheus_client import Metric
 
 from ..parsers import shorten
 from .declaration import DECLARATIONS, Declaration
+from .frames import skip_frames
 from .joining import list_names
 from .mistakes import find_mistakes, is_name, list_labels, name_of
 from .registry import BUILT_IN, FAILURES
 from .rows import Shape, make_family
+from .run import RefusedError
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Why something is not collected; ``error`` is what its module raised, where that is why."""
+    """Why something is not collected; ``error`` is what its module raised, if it did."""
 
     place: str
     what: str
@@ -58,7 +59,7 @@ class RefusedCollector:
 
     def collect(self) -> Iterable[Metric]:
         """Raise what was wrong."""
-        raise RuntimeError(self._told)
+        raise RefusedError(self._told)
 
 
 @dataclass(frozen=True)
@@ -134,14 +135,11 @@ def load_declared() -> Declared:
 
 def describe_failure(module: str, error: BaseException) -> Problem:
     """Say why a module cannot be imported, and at which of its lines."""
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [f"{each.filename}:{each.lineno}" for each in frames if is_of_others(each.filename)]
+    what = f"{module} cannot be imported: {type(error).__name__} {shorten(str(error))}."
+    first = skip_frames(error)
+    error = error.with_traceback(first)
+    if first is not None:
+        return Problem(f"{first.tb_frame.f_code.co_filename}:{first.tb_lineno}", what, error)
     if isinstance(error, SyntaxError):
-        lines.append(f"{error.filename}:{error.lineno}")
-    what = f"cannot be imported: {type(error).__name__} {shorten(str(error))}."
-    return Problem(lines[0] if lines else module, f"{module} {what}", error)
-
-
-def is_of_others(file: str) -> bool:
-    """Tell whether a file is neither this one nor a part of Python's import."""
-    return file not in (__file__, importlib.__file__) and not file.startswith("<frozen ")
+        return Problem(f"{error.filename}:{error.lineno}", what, error)
+    return Problem(module, what)

@@ -14,6 +14,7 @@ NAME = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]*")
 A_NAME = "letters, digits and '_', and begin with no digit and no '__'"
 # They mean something to Prometheus.
 RESERVED_LABELS = ("le", "quantile")
+ARGUMENTS = "name, interval, timeout and labels"
 
 
 def name_of(declaration: Declaration) -> object:
@@ -44,12 +45,14 @@ def find_mistakes(declaration: Declaration) -> Iterator[str]:
         if value is not None and not is_duration(value):
             yield f"has the {what} {shorten(value)}, which should be a number of seconds above 0"
     yield from find_mistakes_of_labels(declaration)
+    for unknown in declaration.unknown:
+        yield f"has the argument {shorten(unknown)}, but @collector takes only {ARGUMENTS}"
 
 
 def find_mistakes_of_function(function: object) -> Iterator[str]:
     """Yield why the exporter could not call a function."""
     if not callable(function) or not inspect.isfunction(inspect.unwrap(function)):
-        yield "is no function"
+        yield "is not a function"
     elif inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         yield "is async, but is called in a thread without a loop: write it with def"
     else:

@@ -20,7 +20,7 @@ from ..parsers import shorten
 from ..setting import Switch
 from .gathering import Gather, Gathered
 from .joining import Joiner
-from .run import Runner
+from .run import RefusedError, Runner
 from .threads import Threads
 
 logger = logging.getLogger("metrics_commands")
@@ -282,4 +282,4 @@ def make(name: str, surroundings: Surroundings) -> Collector:
 
 class _Broken:
     def collect(self) -> Iterable[Metric | Rendered]:
-        raise RuntimeError("it could not be started")
+        raise RefusedError("it could not be started")

@@ -125,4 +125,4 @@ def read_number(value: object) -> float | None:
         return value.timestamp()
     if isinstance(value, SupportsFloat):
         return float(value)
-    raise TypeError(f"{shorten(value)} is no number")
+    raise TypeError(f"{shorten(value)} is not a number")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 from prometheus_client import Metric
 
 from .databases import borrowed_databases, lender
+from .frames import skip_frames
 from .loans import Borrower
 from .threads import Threads
 
@@ -24,6 +25,10 @@ logger = logging.getLogger("metrics_commands")
 REASONS = ("error", "timeout", "still_running")
 FRESH_INTERVALS = 2
 RETRY_SECONDS = 10.0
+
+
+class RefusedError(Exception):
+    """Stand for what keeps a collector from running, of which the log has been told."""
 
 
 class Run:
@@ -164,9 +169,20 @@ class Runner:
         run.ended = time.monotonic()
         with self._lock:
             self.failures["error"] += 1
-        if self._is_news("error"):
+        error = cast(BaseException, sys.exc_info()[1])
+        if not isinstance(error, RefusedError) and self._is_news("error"):
+            self._tell_failure(error)
+
+    def _tell_failure(self, error: BaseException) -> None:
+        """Tell of a collector of ours with all frames, of the project's own with its own ones."""
+        is_ours = not getattr(self._collector, "place", "")
+        frames = error.__traceback__ if is_ours else skip_frames(error)
+        if frames is None:
+            reason = str(error) or type(error).__name__
+            logger.error("Collector %s failed: %s; the others are served.", self.shown, reason)
+        else:
             what = "Collector %s failed; the others are served."
-            logger.error(what, self.shown, exc_info=sys.exc_info())
+            logger.error(what, self.shown, exc_info=(type(error), error, frames))
 
     def _is_news(self, failure: str) -> bool:
         with self._lock:

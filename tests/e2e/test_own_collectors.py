@@ -74,6 +74,39 @@ NOTED = """
 
     collector(name="wrong", interval="often")(called)
 """
+WRONG = """
+    from metrics_commands.collectors import collector
+
+    @collector(labels="bad-label")
+    def bad_label():
+        return 1
+
+    @collector(interval="often")
+    def bad_interval():
+        return 1
+
+    @collector(intervall=3)
+    def bad_argument():
+        return 1
+
+    @collector
+    async def bad_function():
+        return 1
+
+    @collector
+    def bad_number():
+        return "x"
+"""
+RAISES = """
+    from metrics_commands.collectors import collector
+
+    def look_up():
+        raise LookupError("as it should")
+
+    @collector
+    def raises():
+        yield look_up()
+"""
 
 
 @pytest.fixture
@@ -173,6 +206,34 @@ def test_options_know_the_names(add_app: AddApp, options: tuple[str, ...], on: b
     done = run_manage(add_app(NOTED), "runmetrics", "--once", *options)
     assert (sample(parse_samples(done.stdout), "called") == 1) == on
     assert done.returncode == 0
+
+
+def test_each_mistake_is_one_line(add_app: AddApp, tmp_path: Path) -> None:
+    """What a person can correct is told once, with file and line, and without our own frames."""
+    done = run_manage(add_app(WRONG), "runmetrics", "--once")
+    samples = parse_samples(done.stdout)
+    told = [line for line in done.stderr.splitlines() if "bad_" in line]
+    names = ["label", "interval", "argument", "function", "number"]
+    assert [f"bad_{each}" in line for each, line in zip(names, told, strict=True)] == [True] * 5
+    assert all(f"{tmp_path}/own/collectors.py:" in line for line in told)
+    assert "'x' is not a number" in told[-1]
+    assert "Traceback" not in done.stderr
+    assert [sample(samples, SUCCESS, collector=f"bad_{each}") for each in names] == [0] * 5
+    assert sample(samples, SUCCESS, collector="shop_ordered_items") == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "last"), [(RAISES, "LookupError"), ("1 // 0", "ZeroDivision"), ("def f(:", "Syntax")]
+)
+def test_a_traceback_begins_in_the_project(
+    add_app: AddApp, tmp_path: Path, source: str, last: str
+) -> None:
+    """Whoever wrote the code reads once where it raised, and not how the exporter came there."""
+    done = run_manage(add_app(source), "runmetrics", "--once")
+    assert done.stderr.count(f"\n{last}") == 1
+    frames = [line for line in done.stderr.splitlines() if line.startswith('  File "')]
+    assert frames
+    assert all(f'File "{tmp_path}/own/collectors.py"' in frame for frame in frames)
 
 
 def test_one_broken_module_costs_the_exporter_nothing(add_app: AddApp) -> None:
