@@ -23,7 +23,7 @@ from ..ports import report
 from ..ports.neighbours.neighbour import HOST_NETWORK, Neighbour, Survey
 from ..ports.neighbours.survey import survey
 from ..ports.numbers import judge_ephemeral, judge_numbers
-from ..ports.wish import find_clashes
+from ..ports.wish import find_clashes, list_taken
 from ..setting import Options
 from ..wishes import make_wish, make_wish_of_line
 from .directory_findings import examine_directory
@@ -92,7 +92,8 @@ def examine(options: Options) -> Answer:
     findings += examine_target_file(config)
     for path in dict.fromkeys(launch.web_config_file for launch in launches):
         findings += examine_web_configuration(path)
-    seen = [look(launch) for launch in launches]
+    wanted = list_taken([launch.wish for launch in launches], surroundings.neighbours)
+    seen = [look(launch, wanted) for launch in launches]
     findings += [finding for each in seen for finding in each.findings]
     return conclude(seen, tidy(findings), surroundings.neighbours)
 

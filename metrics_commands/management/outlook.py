@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import conf, exporter_settings
 from ..errors import ExporterError
-from ..finding import Change, Finding, Place, make_id
+from ..finding import Finding, make_id
 from ..multiprocess.directory import locate_directory
 from ..multiprocess.lock import Holder, find_exporter, read_holder
 from ..ports import probe, report
 from ..ports.address import join, resolve_all
+from ..ports.listeners import list_listeners
 from ..ports.neighbours.neighbour import COMPOSE, ExporterLine
 from ..ports.owner import Owner
 from ..ports.probe import State
@@ -77,8 +78,8 @@ class Outlook:
     hopeful: bool = False
 
 
-def look(launch: Launch) -> Outlook:
-    """Try every port as ``runmetrics`` would, without listening."""
+def look(launch: Launch, wanted: Collection[int] = ()) -> Outlook:
+    """Try every port as ``runmetrics`` would, without listening; others want some ports, too."""
     if not launch.name and has_sockets(os.environ):
         return Outlook("runmetrics will serve the sockets that systemd gives it", hopeful=True)
     directory = launch.directory and locate_directory(launch.directory).path
@@ -92,7 +93,8 @@ def look(launch: Launch) -> Outlook:
     ours = find_ours(found, exporter)
     free = list_free_ports(found, ours)
     if not free:
-        return Outlook(report.advise(found), found, (), [describe_refusal(found, launch)], ours)
+        refusal = describe_refusal(found, launch, wanted)
+        return Outlook(report.advise(found), found, (), [refusal], ours)
     scheme = find_scheme(launch.web_config_file)
     urls = [
         f"{scheme}://{join(str(each.probe.address), free[0])}{launch.telemetry_path}"
@@ -147,9 +149,12 @@ def list_free_ports(found: Sequence[report.Report], ours: Mapping[Spot, int]) ->
     ]
 
 
-def describe_refusal(found: Sequence[report.Report], launch: Launch) -> Finding:
-    """Say that no port can be had, and what runmetrics would do."""
+def describe_refusal(
+    found: Sequence[report.Report], launch: Launch, wanted: Collection[int]
+) -> Finding:
+    """Say that no port can be had, what runmetrics would do, and which port to write instead."""
     refused = [each.probe for each in found if not each.probe.may_be_missing]
+    taken = {*wanted, *(each.port for each in list_listeners())}
     what = f"{refused[0]} cannot be had" if len(refused) == 1 else "No port can be had"
     return Finding(
         make_id(16),
@@ -158,7 +163,7 @@ def describe_refusal(found: Sequence[report.Report], launch: Launch) -> Finding:
         foresee_wait(
             launch.port_wait, passes_by_itself=any(each.passes_by_itself for each in refused)
         ),
-        (Change(Place("shell"), "python manage.py runmetrics --port 0"),),
+        () if any(map(report.blames_address, refused)) else launch.wish.move(taken),
     )
 
 

@@ -87,7 +87,7 @@ def advise(reports: Collection[Report]) -> str:
     ports = {each.probe.port for each in refused}
     if states == {State.NOT_PERMITTED} and max(ports) < FIRST_UNPRIVILEGED:
         return "Choose a port from 1024 up with --port."
-    if any(_blames_address(each.probe) for each in refused):
+    if any(blames_address(each.probe) for each in refused):
         return OTHER_ADDRESS
     if State.TAKEN not in states:
         return OTHER_PORT
@@ -101,7 +101,8 @@ def advise(reports: Collection[Report]) -> str:
     return "Stop one of those processes, or choose other ports with --port-range."
 
 
-def _blames_address(probe: Probe) -> bool:
+def blames_address(probe: Probe) -> bool:
+    """Tell whether the address is the trouble, and no other port would help."""
     if probe.state is State.FAILED:
         # Multicast, or link-local without its interface.
         return probe.error_number == errno.EINVAL

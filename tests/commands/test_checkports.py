@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -114,6 +116,49 @@ def test_a_taken_port_is_a_bad_answer_with_its_owner() -> None:
     assert seen["owner"]["pid"] == os.getpid()
     assert f"127.0.0.1:{port}" in seen["sentence"]
     assert answer["advice"]
+
+
+def find_refusal(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the finding that no port can be had."""
+    (found,) = [each for each in answer["findings"] if each["id"] == "metrics_commands.W016"]
+    return dict(found)
+
+
+def test_a_taken_port_comes_with_one_that_is_free() -> None:
+    """What to write is a port that stays and can be had, not one that another program holds."""
+    with ExitStack() as opened:
+        server = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
+        written = f"--port {server.getsockname()[1]}"
+        for _ in range(3):
+            (change,) = find_refusal(ask(*written.split())[1])["changes"]
+            assert change["place"]["file"] == "command line"
+            assert re.fullmatch(r"--port [1-9]\d+", change["write"])
+            assert change["write"] != written
+            written = change["write"]
+            assert ask(*written.split())[0] == 0
+            number = int(written.split()[1])
+            opened.enter_context(socket.create_server(("127.0.0.1", number)))
+
+
+def test_a_taken_port_leads_to_none_that_a_neighbour_wants(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next port is skipped where a line of the Procfile will take it."""
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        option = ("--port", str(server.getsockname()[1]))
+        (change,) = find_refusal(ask(*option)[1])["changes"]
+        number = change["write"].split()[1]
+        (tmp_path / "Procfile").write_text(f"web: gunicorn shop.wsgi --bind 127.0.0.1:{number}\n")
+        (change,) = find_refusal(ask(*option)[1])["changes"]
+    assert change["write"] != f"--port {number}"
+
+
+def test_no_port_is_offered_where_the_address_is_the_trouble() -> None:
+    """Another port at an address of another machine helps nobody."""
+    _, answer = ask("--address", "198.51.100.1", "--port", str(free_port()))
+    assert find_refusal(answer)["changes"] == []
+    assert "--address" in answer["advice"]
 
 
 def test_a_name_that_does_not_resolve_is_a_finding() -> None:
