@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import ExporterError
+from .errors import ExporterError, name_user
 
 MARKER = "__meta_django_exporter"
 MARK = "runmetrics"
@@ -94,7 +94,9 @@ class TargetFile:
         except OSError as error:
             raise self._refuse(f"it cannot be examined: {_explain(error)}") from None
         if not os.access(self.path.parent, os.W_OK | os.X_OK):
-            raise self._refuse("we may not write into its folder, or its disk is read-only")
+            raise self._refuse(
+                f"user {name_user()} may not write into its folder, or its disk is read-only"
+            )
 
     def write(self, target: Target) -> bool:
         """Replace the file as a whole, and tell whether that was necessary."""

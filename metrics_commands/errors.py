@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+
 
 class ExporterError(Exception):
     """Say what happened, what to do next, and how the command should exit.
@@ -25,3 +28,12 @@ class ConfigurationError(ExporterError):
     def __init__(self, message: str, hint: str = "", *, from_option: bool = False) -> None:
         super().__init__(message, hint, exit_code=2)
         self.from_option = from_option
+
+
+def name_user(uid: int | None = None) -> str:
+    """Return a user's name, by default of this process's; the number where it has none."""
+    number = os.geteuid() if uid is None else uid
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from prometheus_client import Metric
 
 from .registry import Rendered, Surroundings, register
+from .run import RefusedError
 
 
 @register("value_files")
@@ -22,4 +23,4 @@ class ValueFilesCollector:
             yield self._files.read()
             yield from self._files.describe_state()
             if self._files.problem:
-                raise OSError(self._files.problem)
+                raise RefusedError(self._files.problem)

@@ -10,6 +10,7 @@ from prometheus_client import Metric
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
 from .registry import Surroundings, ValueFiles, Worker, Workers, register
+from .run import RefusedError
 
 
 class Figures(NamedTuple):
@@ -46,10 +47,10 @@ class WorkersCollector:
 
 
 def list_workers(files: ValueFiles, prefix: str) -> Workers:
-    """Return the processes; OSError where the directory does not tell all of them."""
+    """Return the processes, or raise where the directory, as the log has it, does not tell all."""
     workers = files.list_workers(f"{prefix}_starts")
     if files.problem:
-        raise OSError(files.problem)
+        raise RefusedError(files.problem)
     return workers
 
 

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import os
-import pwd
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from .. import conf
 from ..directory import ENVIRONMENT_VARIABLE, decision
+from ..errors import name_user
 from ..finding import Change, Finding, Place, make_id
-from ..multiprocess.directory import MISSING, Directory, locate_directory
+from ..multiprocess.directory import (
+    BELOW_A_FILE,
+    LINK,
+    MISSING,
+    NO_DIRECTORY,
+    Directory,
+    locate_directory,
+)
 from ..multiprocess.lock import find_exporter
 from ..multiprocess.reader import DirectoryReader
 
 SHELL = Place("shell")
 # A web process with a few hundred series and eight workers needs about as much.
 LITTLE_SPACE = 16 * 1024 * 1024
+# What to do about some problems; of most the user is the cause.
+REMEDIES = {NO_DIRECTORY: "Name a directory.", BELOW_A_FILE: "Name a directory.", LINK: ""}
+OTHER_USER = (
+    "Run the exporter as the user of the web process, or give both a group and the directory mode"
+    " 2770."
+)
 
 
 def examine_directory(config: conf.Config) -> Iterator[Finding]:
@@ -31,13 +44,7 @@ def examine_directory(config: conf.Config) -> Iterator[Finding]:
     if directory.problem in ("", MISSING) and not os.path.lexists(directory.path):
         yield from examine_parent(directory.path)
     elif directory.problem:
-        yield Finding(
-            make_id(22),
-            "error",
-            f"Metrics directory {directory.path} cannot be read: {directory.problem}.",
-            "The exporter would see no number of any worker. Run it as the user of the web"
-            " process, or correct the directory.",
-        )
+        yield describe_obstacle(directory)
     else:
         yield from examine_content(directory)
     for doubt in directory.doubts:
@@ -64,7 +71,7 @@ def examine_agreement(path: Path) -> Iterator[Finding]:
 
 def examine_parent(path: Path) -> Iterator[Finding]:
     """Yield whether a directory that does not exist yet can be made."""
-    parent = next((each for each in path.parents if os.path.lexists(each)), Path("/"))
+    parent = find_parent(path)
     if os.path.isdir(parent) and os.access(parent, os.W_OK | os.X_OK):
         yield Finding(
             make_id(21),
@@ -73,13 +80,29 @@ def examine_parent(path: Path) -> Iterator[Finding]:
             " makes it.",
         )
         return
-    yield Finding(
-        make_id(22),
-        "error",
-        f"Metrics directory {path} does not exist, and this user cannot make it in {parent}.",
-        "Workers would keep their numbers in memory, where the exporter cannot see them.",
-        (Change(SHELL, f"install -d -m 700 -o USER_OF_THE_WEB_PROCESS {path}"),),
-    )
+    yield describe_obstacle(Directory(path, MISSING))
+
+
+def find_parent(path: Path) -> Path:
+    """Return the nearest folder that is there."""
+    return next((each for each in path.parents if os.path.lexists(each)), Path("/"))
+
+
+def describe_obstacle(directory: Directory) -> Finding:
+    """Say why a directory cannot be made, or not be read, and what to do."""
+    path, problem = directory.path, directory.problem
+    if problem == MISSING:
+        return Finding(
+            make_id(22),
+            "error",
+            f"Metrics directory {path} does not exist, and user {name_user()} cannot make it in"
+            f" {find_parent(path)}.",
+            "Workers would keep their numbers in memory, where the exporter cannot see them.",
+            (Change(SHELL, f"install -d -m 700 -o USER_OF_THE_WEB_PROCESS {path}"),),
+        )
+    why = f"The exporter would see no number of any worker. {REMEDIES.get(problem, OTHER_USER)}"
+    what = f"Metrics directory {path} cannot be read: {problem}."
+    return Finding(make_id(22), "error", what, why.rstrip())
 
 
 def examine_content(directory: Directory) -> Iterator[Finding]:
@@ -150,11 +173,3 @@ def describe_access(path: Path) -> str:
     """Say whose a directory is, and its mode."""
     found = path.stat()
     return f"owner {name_user(found.st_uid)}, mode {stat.S_IMODE(found.st_mode):04o}"
-
-
-def name_user(uid: int) -> str:
-    """Return a user's name; the number where it has none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

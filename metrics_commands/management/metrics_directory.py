@@ -11,11 +11,13 @@ from pathlib import Path
 
 from .. import conf
 from ..directory import WHAT_TO_ADD
-from ..errors import ExporterError
-from ..multiprocess.directory import MISSING, locate_directory, prepare_directory
+from ..errors import ExporterError, name_user
+from ..finding import Finding
+from ..multiprocess.directory import locate_directory, prepare_directory
 from ..multiprocess.folding import Folder
 from ..multiprocess.lock import DirectoryLock, Holder, find_exporter, own_create_time, read_holder
 from ..multiprocess.reader import DirectoryReader, raise_descriptor_limit
+from .directory_findings import describe_obstacle, examine_agreement
 from .patience import Patience
 
 logger = logging.getLogger("metrics_commands")
@@ -73,19 +75,14 @@ def open_directory(config: conf.Config) -> DirectoryReader | None:
     if config.metrics_directory is None:
         logger.warning("No metrics directory: the numbers of workers are missing. %s", WHAT_TO_ADD)
         return None
+    for finding in examine_agreement(config.metrics_directory):
+        warn(finding)
     directory = prepare_directory(config.metrics_directory)
     if directory.problem:
         # What cannot be written may still be read: a volume that is mounted read-only.
         directory = locate_directory(config.metrics_directory)
-    if directory.problem == MISSING:
-        logger.warning("Metrics directory %s does not exist yet.", directory.path)
-    elif directory.problem:
-        logger.warning(
-            "Metrics directory %s cannot be read: %s. Run the exporter as the user of the web"
-            " process, or give both a group and the directory mode 2770.",
-            directory.path,
-            directory.problem,
-        )
+    if directory.problem:
+        warn(describe_obstacle(directory))
     if directory.refused:
         return None
     if directory.path != config.metrics_directory:
@@ -98,7 +95,13 @@ def open_directory(config: conf.Config) -> DirectoryReader | None:
         logger.warning("Metrics directory %s: %s.", directory.path, doubt)
     # One file a worker and kind stays open; a web process that reads them keeps its own limit.
     raise_descriptor_limit()
-    return DirectoryReader(directory.path)
+    return DirectoryReader(directory.path, is_told=bool(directory.problem))
+
+
+def warn(finding: Finding) -> None:
+    """Tell a finding in a line of the log."""
+    lines = [f"In the {each.place}: {each.write}" for each in finding.changes]
+    logger.warning("%s (%s)", " ".join([finding.what, finding.why, *lines]), finding.id)
 
 
 def take_directory(tenure: Tenure, patience: Patience) -> None:
@@ -113,9 +116,7 @@ def take_directory(tenure: Tenure, patience: Patience) -> None:
         except OSError as error:
             # A lock that is not ours to open may still name an exporter that lives.
             if find_exporter(reader.directory) is None:
-                logger.warning(
-                    "Metrics directory %s cannot be locked: %s.", reader.directory, error.strerror
-                )
+                warn_of_lock(reader.directory, error)
                 return
             lock = None
         if lock is not None:
@@ -126,6 +127,18 @@ def take_directory(tenure: Tenure, patience: Patience) -> None:
                 "One exporter is enough. Stop that one first, or give this deployment a metrics"
                 " directory of its own.",
             )
+
+
+def warn_of_lock(directory: Path, error: OSError) -> None:
+    """Tell what is missing without the lock; that nothing can be read, opening it has told."""
+    if os.access(directory, os.R_OK | os.X_OK):
+        logger.warning(
+            "Metrics directory %s cannot be locked: %s. It is served, but the port is not"
+            " remembered, and files of dead workers stay. Let user %s write there.",
+            directory,
+            error.strerror,
+            name_user(),
+        )
 
 
 def describe_wait(directory: Path) -> str:

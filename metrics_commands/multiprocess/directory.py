@@ -8,9 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import name_user
 from .value_file import is_shared_by_group
 
 MISSING = "it does not exist"
+NO_DIRECTORY = "it is not a directory"
+BELOW_A_FILE = "a part of its path is not a directory"
+LINK = "it is a symbolic link, which somebody may point elsewhere: name its target"
 # What keeps readers from seeing half a fold; a reader that finds none takes none.
 LOCK = "fold.lock"
 
@@ -43,12 +47,14 @@ def prepare_directory(path: Path) -> Directory:
             found = os.lstat(path)
             problem = _explain_kind(found) or _explain_subdirectory(found)
         doubts = tuple(_find_doubts(path, found))
+    except NotADirectoryError:
+        return Directory(path, BELOW_A_FILE, refused=True)
     except OSError as error:
         return Directory(path, f"it cannot be made or examined: {os.strerror(error.errno or 0)}")
     except ValueError as error:
         return Directory(path, f"that is no path: {error}")
     if not problem and not os.access(path, os.W_OK | os.X_OK):
-        problem = "we may not write there, or its file system is read-only"
+        problem = f"user {name_user()} may not write there, or its file system is read-only"
     if not problem:
         _make_lock(path)
     return Directory(path, problem, doubts)
@@ -68,12 +74,14 @@ def locate_directory(path: Path) -> Directory:
         doubts = tuple(_find_doubts(path, found))
     except FileNotFoundError:
         return Directory(path, MISSING)
+    except NotADirectoryError:
+        return Directory(path, BELOW_A_FILE, refused=True)
     except OSError as error:
         return Directory(path, f"it cannot be examined: {os.strerror(error.errno or 0)}")
     if problem:
         return Directory(path, problem, doubts, refused=True)
     if not os.access(path, os.R_OK | os.X_OK):
-        problem = "we may not read it"
+        problem = f"user {name_user()} may not read it"
     return Directory(path, problem, doubts)
 
 
@@ -110,9 +118,9 @@ def _give_to_parents_owner(path: Path) -> None:
 
 def _explain_kind(found: os.stat_result) -> str:
     if stat.S_ISLNK(found.st_mode):
-        return "it is a symbolic link, which somebody may point elsewhere: name its target"
+        return LINK
     if not stat.S_ISDIR(found.st_mode):
-        return "it is not a directory"
+        return NO_DIRECTORY
     return ""
 
 

@@ -38,10 +38,12 @@ class DirectoryReader:
 
     Files stay open between scrapes and entries are parsed once, so that a scrape only fetches
     numbers, adds them up and writes them. Each file that is left out is logged once.
+    ``is_told`` says that the directory cannot be read now, and that the log has it.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, is_told: bool = False) -> None:
         self.directory = directory
+        self._is_told = is_told
         self._lock = threading.Lock()
         self._idle = threading.Event()
         self._idle.set()
@@ -197,9 +199,9 @@ class DirectoryReader:
                 found = list(entries)
         except OSError as error:
             problem = error.strerror or type(error).__name__
-            if problem != self._unlisted:
+            if problem != self._unlisted and not self._is_told:
                 logger.warning("Metrics directory %s cannot be read: %s.", self.directory, problem)
-            self._unlisted = problem
+            self._unlisted, self._is_told = problem, False
             return []
         if self._unlisted:
             logger.info("Metrics directory %s can be read again.", self.directory)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn, cast
 
-from ..errors import ExporterError
+from ..errors import ExporterError, name_user
 from ..finding import Place
 
 if TYPE_CHECKING:
@@ -202,7 +202,6 @@ def read_content(path: Path) -> bytes:
         reason = f"it is larger than {LARGEST_FILE // 1024} KiB"
     if reason:
         message = f"The web configuration file {path} cannot be read: {reason}."
-        raise ExporterError(
-            message, "Name a file that is there, and that we may read.", exit_code=2
-        )
+        hint = f"Name a file that is there, and that user {name_user()} may read."
+        raise ExporterError(message, hint, exit_code=2)
     return content

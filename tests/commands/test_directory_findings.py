@@ -12,11 +12,11 @@ import pytest
 
 from metrics_commands.conf import Config, load_config
 from metrics_commands.directory import decision
+from metrics_commands.errors import name_user
 from metrics_commands.finding import Finding
 from metrics_commands.management.directory_findings import (
     describe_access,
     examine_directory,
-    name_user,
 )
 from metrics_commands.multiprocess.lock import DirectoryLock, Holder, own_create_time
 from tests.ports.sockets import BECOME_NOBODY, NOBODY, needs_root, run_python

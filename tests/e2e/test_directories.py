@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.e2e.traffic import Kind, assert_exact, send, send_mix, wait_for_web
-from tests.processes import BIN, exporter, free_port, run, sample, scrape, started
+from tests.processes import BIN, exporter, free_port, run, run_manage, sample, scrape, started
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and other users need root")
 NOBODY = 65534
@@ -119,6 +119,25 @@ def test_a_read_only_directory_is_served_and_blocks_nothing(
         assert sample(scrape(url), "visits_total") == 5
         assert "cannot be locked" in process.output
         web.wait_for("file system is read-only")
+
+
+@pytest.mark.parametrize("below", ["", "metrics"])
+def test_a_file_in_the_place_of_the_directory_is_told_once(
+    environment: dict[str, str], tmp_path: Path, below: str
+) -> None:
+    """Whoever names a file is told to name a directory, and which one the workers write."""
+    (tmp_path / "file").touch()
+    place = str(tmp_path / "file" / below)
+    with exporter(environment, "--metrics-dir", place) as (process, url):
+        scrape(url)
+        served = process.output
+    printed = run_manage(environment, "runmetrics", "--once", "--metrics-dir", place).stderr
+    for output in (served, printed):
+        told = [line for line in output.splitlines() if place in line and "WARNING" in line]
+        assert [line.rpartition(".")[2] for line in told] == ["W030)", "W022)"]
+        assert f"write {environment['DATA_DIR']}/metrics." in told[0]
+        assert "Name a directory." in told[1]
+        assert "Traceback" not in output
 
 
 def test_a_missing_directory_is_made_and_recovers(
