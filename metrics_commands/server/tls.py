@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ..errors import name_user
 from .tls_configuration import TLS, Pem
 from .web_document import fail, is_regular, open_at_once
 
@@ -18,6 +19,7 @@ NAMES = {"DNS", "email", "URI", "IP Address"}
 # Of OpenSSL: verify, but leave the dates to us, who want to tell them.
 NO_CHECK_TIME = 0x200000
 RELATIVE = "A relative path is below the folder of the web configuration file."
+PEM_CERTIFICATE = "Give it in PEM format, with a line -----BEGIN CERTIFICATE-----."
 
 
 class _EncryptedError(Exception):
@@ -56,15 +58,28 @@ def load_certificate(context: ssl.SSLContext, tls: TLS) -> None:
         try:
             context.load_cert_chain(certificate, key, refuse_to_ask)
         except _EncryptedError:
-            refuse(tls.key, "is encrypted, and nobody is there to give the passphrase")
+            hint = "Write it without one: openssl pkey -in KEY -out KEY_WITHOUT_PASSPHRASE"
+            refuse(tls.key, "is encrypted, and nobody is there to give the passphrase", hint)
         except ssl.SSLError as error:
             if error.reason == "KEY_VALUES_MISMATCH":
-                refuse(tls.key, f"does not belong to the certificate of {tls.certificate.key}")
+                what = f"does not belong to the certificate of {tls.certificate.key}"
+                refuse(tls.key, what, advise(tls))
             if not has_certificate(tls.certificate, certificate):
-                refuse(tls.certificate, f"holds no usable certificate{tell_reason(error)}")
-            refuse(tls.key, f"and {tls.certificate.key} cannot be used{tell_reason(error)}")
+                what = f"holds no usable certificate{tell_reason(error)}"
+                refuse(tls.certificate, what, PEM_CERTIFICATE)
+            what = f"and {tls.certificate.key} cannot be used{tell_reason(error)}"
+            refuse(tls.key, what, advise(tls))
         except OSError as error:
             refuse(tls.key, f"or {tls.certificate.key} cannot be read: {error.strerror}")
+
+
+def advise(tls: TLS) -> str:
+    """Say what is read, and what belongs together."""
+    certificate, key = (each.path or "the text itself" for each in (tls.certificate, tls.key))
+    return (
+        f"The certificate is read from {certificate}, the key from {key}. Give the key that the"
+        " certificate was made with, both in PEM format."
+    )
 
 
 def has_certificate(pem: Pem, path: Path) -> bool:
@@ -82,7 +97,8 @@ def load_authorities(context: ssl.SSLContext, authorities: Pem) -> None:
         try:
             context.load_verify_locations(path)
         except ssl.SSLError as error:
-            refuse(authorities, f"holds no usable certificate{tell_reason(error)}")
+            what = f"holds no usable certificate{tell_reason(error)}"
+            refuse(authorities, what, PEM_CERTIFICATE)
         except OSError as error:
             refuse(authorities, f"cannot be read: {error.strerror}")
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -128,9 +144,10 @@ def check_file(pem: Pem, path: Path) -> None:
         with open_at_once(path) as file:
             regular = is_regular(file)
     except OSError as error:
-        refuse(pem, f"cannot be read: {error.strerror}", RELATIVE)
+        hint = f"Name a file that is there, and that user {name_user()} may read. {RELATIVE}"
+        refuse(pem, f"cannot be read: {error.strerror} ({path})", hint)
     if not regular:
-        refuse(pem, "cannot be read: it is not a regular file")
+        refuse(pem, f"cannot be read: it is not a regular file ({path})", RELATIVE)
 
 
 def is_allowed(peer_certificate: Mapping[str, Any] | None, allowed_sans: Collection[str]) -> bool:

@@ -110,7 +110,8 @@ def read_tls(section: Entry, folder: Path) -> TLS | None:
         return None
     for name in ("cert", "key"):
         if not {name, f"{name}_file"} & entries.keys():
-            section.refuse(f"lacks {name}_file or {name}")
+            hint = f"Add {name}_file with the path of a PEM file; a relative one is below {folder}."
+            section.refuse(f"lacks {name}_file or {name}", hint)
     return tls
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .authentication import HASH, load_bcrypt
 from .tls_configuration import TLS, read_tls
-from .web_document import Entry, read_document
+from .web_document import HARMLESS_KEY, Entry, read_document
 
 SECTIONS = ("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit")
 # The values that a header may have; none: any.
@@ -113,7 +113,11 @@ def read_users(section: Entry) -> dict[str, str]:
             entry.refuse("is a user's name with a colon or a control character")
         value = entry.as_text()
         if not HASH.fullmatch(value):
-            entry.refuse("must be a bcrypt hash ($2y$, $2b$ or $2a$) of cost 04 to 31")
+            shown = name if HARMLESS_KEY.fullmatch(name) else "USER"
+            entry.refuse(
+                "must be a bcrypt hash ($2y$, $2b$ or $2a$) of cost 04 to 31",
+                f"Make one with: htpasswd -nBC 10 {shown}",
+            )
         users[name] = value
     if users:
         load_bcrypt()

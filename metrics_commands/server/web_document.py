@@ -26,8 +26,10 @@ FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "of
 COUNT = re.compile(r"0|[1-9][0-9]{0,8}")
 # A key of any other shape may be a secret that stands in the wrong place.
 HARMLESS_KEY = re.compile(r"[A-Za-z0-9_.@-]{1,40}")
-# Of what a YAML parser says, quotations longer than one sign may be a secret.
-HARMLESS_PROBLEM = re.compile(r"[a-z ,-]*('.')?[a-z ,-]*")
+# Of what a YAML parser says, quotations longer than one sign may be a secret; no name in a file can
+# look like a token, such as <stream end>.
+HARMLESS_PROBLEM = re.compile(r"([a-z ,-]|'\\?.'|'<[a-z ]+>'|<[a-z ]+>)*")
+WRITE_YAML = "Indent with spaces, not tabs, and put values with signs such as : # { * into quotes."
 
 
 def fail(place: Place, what: str, hint: str = "") -> NoReturn:
@@ -143,7 +145,8 @@ def read_document(path: Path) -> Entry | None:
         mark = error.problem_mark or error.context_mark
         problem = error.problem or ""
         detail = f" ({problem})" if problem and HARMLESS_PROBLEM.fullmatch(problem) else ""
-        fail(Place(str(path), mark.line + 1 if mark else 0), f"this is not YAML{detail}")
+        place = Place(str(path), mark.line + 1 if mark else 0)
+        fail(place, f"this is not YAML{detail}", WRITE_YAML)
     except yaml.reader.ReaderError as error:
         fail(find_line(path, content, error.position), "YAML does not allow this character")
     if root is None or root.tag == "tag:yaml.org,2002:null":

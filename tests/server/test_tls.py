@@ -311,6 +311,14 @@ def test_what_cannot_be_loaded_is_told_with_its_key_and_line(
     assert caught.value.message.startswith(f"{path}:{line}: tls_server_config.")
     assert expected in caught.value.message
     assert caught.value.exit_code == 2
+    # The next step, and where the file is that a relative path means.
+    assert caught.value.hint
+    if content is None:
+        assert caught.value.message.endswith(f" ({tmp_path / name}).")
+    if "belong" in expected:
+        assert (
+            f"from {tmp_path}/server.pem, the key from {tmp_path}/server.key." in caught.value.hint
+        )
 
 
 @pytest.mark.parametrize("name", ["server.pem", "server.key", "ca.pem"])
@@ -336,8 +344,10 @@ from metrics_commands.server.web_configuration import load
 tls = load(Path({str(path)!r})).tls
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 """
-    code = "try:\n    make_context(tls)\nexcept ExporterError as error:\n    print(error.message)"
-    assert run_python(code, before=imports).endswith("key_file cannot be read: Permission denied.")
+    code = "try:\n    make_context(tls)\nexcept ExporterError as error:\n    print(error)"
+    message, hint = run_python(code, before=imports).splitlines()
+    assert message.endswith(f"key_file cannot be read: Permission denied ({tmp_path}/k).")
+    assert "that user nobody may read" in hint
 
 
 @pytest.mark.parametrize("days", [(-2, -1), (-1, 1), (1, 2)], ids=["past", "now", "future"])

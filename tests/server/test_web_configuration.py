@@ -221,6 +221,50 @@ except ExporterError as error:
     assert said == f"2 The web configuration file {path} cannot be read: Permission denied."
 
 
+def advise(path: Path, content: str) -> str:
+    """Return the next step that a refused file comes with."""
+    path.write_text(content)
+    with pytest.raises(ExporterError) as caught:
+        load(path)
+    return caught.value.hint
+
+
+def test_the_next_step_is_told(path: Path) -> None:
+    """A hash, a key and YAML are things that one has to know how to write."""
+    assert advise(path, "basic_auth_users: {prom: x}").endswith("htpasswd -nBC 10 prom")
+    assert advise(path, "basic_auth_users: {'a $(b)': x}").endswith("htpasswd -nBC 10 USER")
+    assert advise(path, "a: [b").startswith("Indent with spaces")
+    lacks = advise(path, "tls_server_config: {cert_file: c}")
+    assert lacks.startswith("Add key_file with")
+    assert str(path.parent) in lacks
+
+
+@pytest.fixture(params=["CSafeLoader", "SafeLoader"])
+def _either_parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read YAML with libyaml, and without it."""
+    if not hasattr(yaml, request.param):
+        pytest.skip("PyYAML was built without libyaml")
+    monkeypatch.setattr(yaml, "CSafeLoader", getattr(yaml, request.param), raising=False)
+
+
+@pytest.mark.usefixtures("_either_parser")
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a: {b: c", "expected ',' or '}'"),
+        ("a: [b", "expected ',' or ']'"),
+        ("- a\nb: c", "expected "),
+        ("a:\n\tb: c", "found character"),
+        ("a: 'b' c", "expected "),
+    ],
+)
+def test_why_it_is_not_yaml_is_told(path: Path, text: str, reason: str) -> None:
+    """Either parser's reason is there where it names no more than signs and kinds of tokens."""
+    message = refuse(path, text)
+    assert "this is not YAML (" in message
+    assert reason in message
+
+
 @pytest.mark.parametrize("text", ["", "\n# nothing\n", "---\n", "~"])
 def test_an_empty_file_has_no_rules(path: Path, text: str) -> None:
     """An empty file is valid, and says so."""
@@ -351,6 +395,7 @@ def test_aliases_cost_no_more_than_their_text(path: Path) -> None:
     assert "client_allowed_sans[0] must be a text" in refuse(path, text)
 
 
+@pytest.mark.usefixtures("_either_parser")
 @pytest.mark.parametrize(
     "text",
     [
@@ -364,6 +409,14 @@ def test_aliases_cost_no_more_than_their_text(path: Path) -> None:
         f"tls_server_config:\n  cert: c\n  key: |\n   {SECRET}\n  {SECRET}",
         f"tls_server_config:\n  cert: c\n  key_file: |\n   -----BEGIN KEY-----\n   {SECRET}",
         f"tls_server_config:\n  cert: c\n  key: {SECRET}\n  min_version: {SECRET}",
+        f"a: &{SECRET} x\nb: &{SECRET} y\nc: [",
+        f"%TAG !{SECRET} x\n---\na: [",
+        f"%{SECRET} x\n---\na: [",
+        f"a: !<{SECRET} [",
+        f"a: <{SECRET}>: [",
+        f'a: "\\{SECRET}"',
+        f"a: >{SECRET}\n x",
+        f"a: '<{SECRET}>' <{SECRET}>",
     ],
 )
 def test_no_error_shows_a_secret(path: Path, text: str) -> None:
