@@ -22,7 +22,7 @@ A_TARGET = (
 )
 A_TARGET_FILE = (
     "an absolute path whose name ends in '.json', from which Prometheus takes the format: JSON is"
-    " written, no YAML"
+    " written, not YAML"
 )
 HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
 PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")

@@ -77,8 +77,12 @@ class Setting(Generic[T]):
         try:
             return self.parse(given.value)
         except ValueError as error:
+            value = given.value
+            if given.source == "option" and isinstance(value, list):
+                # As one could write it; that it is a list is our doing.
+                value = ",".join(map(str, value))
             raise ConfigurationError(
-                f"{given.label} is {parsers.shorten(given.value)}: it should be {error}.",
+                f"{given.label} is {parsers.shorten(value)}: it should be {error}.",
                 from_option=given.source == "option",
             ) from None
 

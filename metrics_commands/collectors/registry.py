@@ -229,7 +229,8 @@ class CollectorSet:
                 # Without the quotation marks, as other exporters write it.
                 shown = ascii(name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}...")
                 raise QueryError(
-                    f"Couldn't create filtered metrics handler: {state} collector: {shown[1:-1]}"
+                    f"Couldn't create filtered metrics handler: {state} collector: {shown[1:-1]}\n"
+                    f"Collectors that are on: {list_some([*self.collectors])}"
                 )
         left = set(collect or self.collectors) - set(exclude)
         return tuple(name for name in self.collectors if name in left)
@@ -245,10 +246,9 @@ def choose_collectors(
     known = [*BUILT_IN, *own]
     for name, switch in switches.items():
         if strict and name not in known:
-            left_out = ", …" if len(known) > MOST_NAMES else ""
             raise ConfigurationError(
-                f"{switch.given.label} names {shorten(name)}, which is no collector:"
-                f" it should be one of {', '.join(known[:MOST_NAMES])}{left_out}.",
+                f"{switch.given.label} names {shorten(name)}, which is not a collector:"
+                f" it should be one of {list_some(known)}.",
                 from_option=switch.given.source == "option",
             )
     return [
@@ -256,6 +256,11 @@ def choose_collectors(
         for name in known
         if (switches[name].on if name in switches else name not in OFF_BY_DEFAULT)
     ]
+
+
+def list_some(names: Sequence[str]) -> str:
+    """Return names for a message, of many the first."""
+    return ", ".join([*names[:MOST_NAMES], *(["…"] if len(names) > MOST_NAMES else [])])
 
 
 def make_collectors(

@@ -127,8 +127,13 @@ def read_lines(
 def examine_collectors(declared: Declared) -> Iterator[Finding]:
     """Yield what is wrong with the collectors that apps declare; none was called."""
     for problem in declared.problems:
-        what = f"What an app declares cannot be collected: {problem}"
-        yield Finding(make_id(43), "error", what, "Its metrics are missing; all others are served.")
+        yield Finding(
+            make_id(43),
+            "error",
+            f"A collector cannot be used: {problem}",
+            "Its metrics are missing; all others are served. Correct that line, then start"
+            " runmetrics again.",
+        )
 
 
 def examine_target_file(config: conf.Config) -> Iterator[Finding]:

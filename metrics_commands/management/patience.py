@@ -27,18 +27,19 @@ class Patience:
         self._deadline = time.monotonic() + seconds
         self._reminded = -math.inf
 
-    def wait(self, explain: Callable[[], str]) -> bool:
+    def wait(self, explain: Callable[[], str], remind: Callable[[], str] | None = None) -> bool:
         """Sleep a little and return True, or return False when there is no time left.
 
-        ``explain`` is asked at first and once a minute; what it says is logged. Raises
-        EndedEarly where a signal ends the wait.
+        ``explain`` is asked at first, and then once a minute ``remind``, if given; what they say
+        is logged. Raises EndedEarly where a signal ends the wait.
         """
         left = self._deadline - time.monotonic()
         if left <= 0:
             return False
         if time.monotonic() - self._reminded >= REMIND_SECONDS:
+            tell = explain if remind is None or self._reminded == -math.inf else remind
             self._reminded = time.monotonic()
-            logger.warning("%s", explain())
+            logger.warning("%s", tell())
         self._shutdown.sleep(min(RETRY_SECONDS, left))
         self._stop_if_requested()
         return True

@@ -49,7 +49,7 @@ def claim_port(config: conf.Config, predecessor: Holder | None, shutdown: Shutdo
         passes = any(each.passes_by_itself for each in probes)
         explanation = partial(explain, probes, error, config.metrics_directory)
         if not (passes or config.port_wait == math.inf) or not patience.wait(
-            partial(remind, explanation)
+            partial(announce_wait, explanation, config.port_wait), partial(remind, explanation)
         ):
             raise explanation()
 
@@ -92,11 +92,23 @@ def was_ours(refusals: Sequence[Probe], predecessor: Holder) -> bool:
     return True
 
 
-def remind(explanation: partial[ExporterError]) -> str:
-    """Say in one line that and why there is no port yet."""
+def announce_wait(explanation: partial[ExporterError], seconds: float) -> str:
+    """Say in one line why there is no port yet, and how long that is waited for."""
     error = explanation()
-    reasons = "; ".join(error.message.rstrip(".").splitlines())
-    return f"Still without a port, trying on: {reasons}. {error.hint}"
+    what = "one of them" if "\n" in error.message else "it"
+    limit = "" if seconds == math.inf else f" up to {seconds:g} s"
+    return f"{list_reasons(error)}; waiting for {what}{limit}."
+
+
+def remind(explanation: partial[ExporterError]) -> str:
+    """Say in one line that there is still no port, why, and what to do."""
+    error = explanation()
+    return f"Still without a port, trying on: {list_reasons(error)}. {error.hint}"
+
+
+def list_reasons(error: ExporterError) -> str:
+    """Return what has happened in one line, without its full stop."""
+    return "; ".join(error.message.rstrip(".").splitlines()).replace(":; ", ": ", 1)
 
 
 def explain(

@@ -68,8 +68,9 @@ class Archive:
         if not names:
             return
         logger.warning(
-            "Archived numbers of %s are dropped: it is declared otherwise now.",
+            "Archived numbers of %s are dropped: %s declared differently now.",
             ", ".join(sorted(names)),
+            "it is" if len(names) == 1 else "they are",
         )
         self.forgotten += len(names)
         encoded = list(self.entries)

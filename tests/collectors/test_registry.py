@@ -226,7 +226,7 @@ def test_a_query_tells_what_is_switched_off_from_what_is_not_there() -> None:
     collectors = make_collectors(["orders"], Surroundings(), own)
     assert collectors.choose(["orders"], []) == ("orders",)
     for name, text in (("items", f"{DISABLED}items"), ("gc", f"{DISABLED}gc")):
-        with pytest.raises(QueryError, match=f"^{text}$"):
+        with pytest.raises(QueryError, match=f"^{text}\nCollectors that are on: orders$"):
             collectors.choose([name], [])
 
 
@@ -294,4 +294,6 @@ def test_a_query_for_what_is_not_there_is_refused(
     """The refusal is worded as by other exporters, and echoes nothing long or unprintable."""
     with pytest.raises(QueryError) as refusal:
         make_named("a", "b").choose(collect, exclude)
-    assert str(refusal.value) == text
+    told, *others = str(refusal.value).splitlines()
+    assert told == text
+    assert others == ([] if collect and exclude else ["Collectors that are on: a, b"])

@@ -55,6 +55,18 @@ def test_a_long_wait_is_said_again(
     assert caplog.messages == ["first", "second", "third"]
 
 
+def test_a_reminder_may_say_more(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At first one reads what is waited for, and after a while what to do about it."""
+    monkeypatch.setattr(patience, "REMIND_SECONDS", 0.0)
+    monkeypatch.setattr(patience, "RETRY_SECONDS", 0.001)
+    waiting = Patience(math.inf, Shutdown())
+    with caplog.at_level(logging.WARNING, "metrics_commands"):
+        assert all(waiting.wait(lambda: "first", lambda: "still") for _ in range(3))
+    assert caplog.messages == ["first", "still", "still"]
+
+
 def test_a_signal_ends_a_wait_for_ever() -> None:
     """SIGTERM ends an exporter that waits for its port, at once."""
     with Shutdown() as shutdown:

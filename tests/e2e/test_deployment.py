@@ -72,7 +72,7 @@ def test_exporter_without_a_port_leaves_the_web_process_up(
         crowded = environment | {"PROMETHEUS_METRICS_EXPORT_PORT": str(taken)}
         port = free_port()
         with started([BIN / "honcho", "start"], crowded | {"PORT": str(port)}) as honcho:
-            honcho.wait_for(rf"Still without a port.*pid {first.pid}")
+            honcho.wait_for(rf"taken by pid {first.pid}.*waiting for it")
             wait_for_web(port)
             assert first.stop() == 0
             honcho.wait_for(rf"Serving http://127.0.0.1:{taken}/metrics")

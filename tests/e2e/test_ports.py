@@ -104,8 +104,10 @@ def test_a_full_range_exits_with_a_line_per_port(
     with started(holder(tmp_path, ports), environment) as process:
         process.wait_for("held")
         span = f"{ports[0]}-{ports[-1]}"
-        done = run_manage(environment, "runmetrics", "--port-range", span, "--port-wait", "0")
+        done = run_manage(environment, "runmetrics", "--port-range", span, "--port-wait", "0.5")
         assert done.returncode == 1
+        assert f"None of the ports is free: 127.0.0.1:{ports[0]} is" in done.stderr
+        assert "; waiting for one of them up to 0.5 s." in done.stderr
         for port in ports:
             assert f"127.0.0.1:{port} is taken by pid {process.pid}" in done.stderr
 
@@ -136,7 +138,7 @@ def test_waiting_for_a_port_ends_when_it_is_free(environment: dict[str, str]) ->
         opened = ExitStack()
         with opened:
             process = opened.enter_context(started(command, environment))
-            process.wait_for("Still without a port")
+            process.wait_for(rf"127.0.0.1:{port} is taken by pid .*; waiting for it\.\n")
             held.close()
             process.wait_for("Serving")
             assert process.stop() == 0
@@ -151,7 +153,7 @@ def test_a_signal_while_waiting_ends_in_order(
         command: list[str | Path] = [sys.executable, ROOT / "manage.py", "runmetrics"]
         command += ["--port", str(held.getsockname()[1]), "--port-wait", "60"]
         with started(command, environment) as process:
-            process.wait_for("Still without a port")
+            process.wait_for(r"is taken by pid .*; waiting for it up to 60 s\.\n")
             assert process.stop(number) == 0
 
 
@@ -163,7 +165,7 @@ def test_waiting_for_a_port_has_an_end(environment: dict[str, str]) -> None:
         done = run_manage(environment, "runmetrics", "--port", port, "--port-wait", "2.5")
         assert time.monotonic() - start >= 2.5
     assert done.returncode == 1
-    assert done.stderr.count("Still without a port") == 1
+    assert done.stderr.count("; waiting for it up to 2.5 s.") == 1
     assert "is taken by pid" in done.stderr.splitlines()[-2]
 
 
@@ -196,11 +198,14 @@ def test_an_exporter_writes_no_value_file_by_the_variable_alone(
         (["--port", "80a"], "--port is '80a': it should be a whole number"),
         (["--port-range", "8050-8001"], "reversed"),
         (["--port", "8001", "--port-range", "8001-8050"], "both given"),
-        (["--collector", "nonsense"], "which is no collector"),
+        (["--collector", "nonsense"], "which is not a collector"),
         (["--log-format", "xml"], "'text' or 'json'"),
         (["--telemetry-path", "metrics"], "a path such as '/metrics'"),
         (["--port-wait", "-1"], "a number of seconds"),
         (["--address", "127.0.0.1:8001"], "without a port"),
+        (["--address", "300.1.1.1"], "--address is '300.1.1.1': it should be an IP address"),
+        (["--address", "127.0.0.1", "--address", "x y"], "--address is '127.0.0.1,x y': it"),
+        (["--sd-file", "/targets.yml"], "JSON is written, not YAML"),
     ],
 )
 def test_a_wrong_value_is_one_sentence(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from metrics_commands.multiprocess.archive import Archive, Shape
 from metrics_commands.multiprocess.value_file import ValueFile
 from tests.multiprocess.applications import read_ours
 from tests.multiprocess.folds import (
@@ -57,6 +58,24 @@ def test_what_is_declared_otherwise_is_forgotten_once(
     assert folder.report.forgotten == 1
     assert len([each for each in caplog.messages if "wait" in each]) == 1
     new.close()
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["orders"], "of orders are dropped: it is declared differently now."),
+        (["wait", "orders"], "of orders, wait are dropped: they are declared differently now."),
+    ],
+)
+def test_what_is_forgotten_is_told_in_a_sentence(
+    caplog: pytest.LogCaptureFixture, names: list[str], said: str
+) -> None:
+    """One metric or several, the log has their names once and in order."""
+    archive = Archive("counter")
+    archive.add({make_key(name, f"{name}_total", kind="a").encode(): (1.0, 0.0) for name in names})
+    archive.keep({name: {Shape("counter", ("other",))} for name in names})
+    assert caplog.messages == [f"Archived numbers {said}"]
+    assert archive.entries == {}
 
 
 def test_another_type_is_another_metric(tmp_path: Path) -> None:
