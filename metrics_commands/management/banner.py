@@ -14,6 +14,9 @@ from ..directory import WHAT_TO_ADD
 from .layout import Row, lay_out, paint
 from .metrics_directory import START_WORKERS
 
+# Not every browser takes the address that stands for all of them.
+LOCAL = {"//0.0.0.0:": "//127.0.0.1:", "//[::]:": "//[::1]:"}
+
 
 @dataclass(frozen=True)
 class Beginning:
@@ -52,8 +55,11 @@ def list_places(label: str, urls: Sequence[str]) -> Iterator[Row]:
 
 
 def find_roots(urls: Sequence[str]) -> list[str]:
-    """Return where each server's start page is."""
-    return list(dict.fromkeys(urljoin(each, "/") for each in urls))
+    """Return where a browser on this machine finds each server's start page."""
+    roots = [urljoin(each, "/") for each in urls]
+    for everywhere, here in LOCAL.items():
+        roots = [each.replace(everywhere, here) for each in roots]
+    return list(dict.fromkeys(roots))
 
 
 def list_sources(beginning: Beginning) -> Iterator[Row]:

@@ -15,6 +15,7 @@ from tests.commands.terminal import COLOUR, at_terminal
 from tests.processes import ROOT, clean_environment, fetch, run_manage, started
 
 URL = "http://127.0.0.1:8001/metrics"
+EVERYWHERE = ["https://0.0.0.0:8001/metrics", "https://[::]:8001/metrics"]
 LOG_LINE = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] [A-Z]+: .+")
 
 
@@ -100,6 +101,9 @@ def test_a_scrape_for_a_pipe_has_no_banner(tmp_path: Path) -> None:
         ({"directory": None}, "Directory", "none: the numbers of workers are missing"),
         ({"directory": None}, "Next", "use_metrics_directory"),
         ({"urls": [URL, "http://[::1]:8001/metrics"]}, "Metrics", "http://[::1]:8001/metrics"),
+        ({"urls": EVERYWHERE}, "Metrics", " ".join(EVERYWHERE)),
+        ({"urls": EVERYWHERE}, "Page", "https://127.0.0.1:8001/ https://[::1]:8001/"),
+        ({"urls": EVERYWHERE, "workers": 1}, "Next", "Open https://127.0.0.1:8001/ in"),
         ({"collectors": ["gc", "http"]}, "Collectors", "2: gc, http"),
         ({"directory": Path("/a\x1b[2J")}, "Directory", r"/a\x1b[2J"),
         ({"directory": Path("/" + "long-" * 40)}, "Directory", "long-" * 40),

@@ -237,6 +237,8 @@ def test_all_addresses_means_both_families(environment: dict[str, str]) -> None:
         assert "Listening on all addresses" in process.output
         port = int(url.split(":")[2].split("/")[0])
         assert fetch(f"http://127.0.0.1:{port}/-/healthy")[0] == 200
+        page = process.wait_for(rf"Page with charts: (http://127.0.0.1:{port}/)")[1]
+        assert fetch(page)[0] == 200
         if socket.has_ipv6:
             assert fetch(f"http://[::1]:{port}/-/healthy")[0] == 200
 
