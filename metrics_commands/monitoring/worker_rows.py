@@ -107,7 +107,7 @@ FILES = Row(
             },
             "ops",
             says="Files in a second that went into the archive, and families that it dropped "
-            "since they are declared otherwise now.",
+            "since they are declared differently now.",
         ),
         graph(
             "Archive",

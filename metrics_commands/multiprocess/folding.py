@@ -177,7 +177,7 @@ class Folder:
         )
         yield CounterMetricFamily(
             "django_exporter_forgotten_families",
-            "Families whose archived series were dropped, since they are declared otherwise now.",
+            "Families whose archived series were dropped, since they are declared differently now.",
             value=report.forgotten,
         )
         yield GaugeMetricFamily(

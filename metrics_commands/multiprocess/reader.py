@@ -203,9 +203,9 @@ class DirectoryReader:
                 logger.warning("Metrics directory %s cannot be read: %s.", self.directory, problem)
             self._unlisted, self._is_told = problem, False
             return []
-        if self._unlisted:
+        if self._unlisted or self._is_told:
             logger.info("Metrics directory %s can be read again.", self.directory)
-        self._unlisted = ""
+        self._unlisted, self._is_told = "", False
         return found
 
     def _open_and_close(self) -> bool:
