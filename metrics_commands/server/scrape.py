@@ -13,6 +13,9 @@ from .telemetry import BadQuestionError, Page, Question, TooManyError, choose_se
 
 logger = logging.getLogger("metrics_commands")
 
+# What nginx writes into its log of such a request; nobody ever receives it.
+CLIENT_LEFT = 499
+
 
 class ScrapeHandler(PlainHandler):
     """Serve the metrics."""
@@ -20,6 +23,7 @@ class ScrapeHandler(PlainHandler):
     async def get(self) -> None:
         if self.http.stream.closed():
             # One of many requests that were sent at once, by a client that has gone.
+            self.set_status(CLIENT_LEFT)
             return
         activity = self.service.activity
         if activity.stopping:

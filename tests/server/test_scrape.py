@@ -8,6 +8,7 @@ import logging
 import math
 import re
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
 from email.message import Message
@@ -339,3 +340,19 @@ def test_who_leaves_in_the_middle_is_no_longer_counted(caplog: pytest.LogCapture
         wait_until(lambda: server.service.activity.in_flight == 0)
         assert len(ask(server)[2]) == LARGE
     assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
+
+
+def test_requests_of_who_has_left_are_not_counted_as_answered() -> None:
+    """What was sent at once, and nobody waits for, is neither gathered nor a success."""
+    many = 20
+    gate = Gate()
+    with running(gate) as server:
+        with server.connect() as client:
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * many)
+            gate.wait_until_entered()
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        gate.opened.set()
+        requests = server.service.activity.requests
+        wait_until(lambda: sum(requests.values()) == many)
+        assert len(gate.entered) + requests[scrape.CLIENT_LEFT] == many
+        assert len(gate.entered) < many
