@@ -155,14 +155,14 @@ def examine_workers(reader: DirectoryReader) -> Iterator[Finding]:
         yield Finding(
             make_id(25),
             "warning",
-            f"{count} value files there will never be folded: {why}.",
+            f"Value files there ({count}) will never be folded: {why}.",
             "They are served, but pile up as workers come and go.",
         )
     for why, count in sorted(reader.explain_hidden().items()):
         yield Finding(
             make_id(42),
             "info",
-            f"{count} processes that left value files there are out of this one's sight: {why}.",
+            f"Processes that left value files there cannot be seen from here ({count}): {why}.",
             "They are counted, but their CPU time, memory, open files and threads are not shown."
             ' To share a PID namespace, write `pid: "service:NAME"` in a compose file, and'
             " `shareProcessNamespace: true` for a pod.",
