@@ -106,7 +106,7 @@ def list_values(
 
 def find_middleware(locate: Locate) -> Iterator[Finding]:
     """Yield the peer's own middlewares."""
-    for name in settings.MIDDLEWARE:
+    for name in map(str, settings.MIDDLEWARE):
         if name.startswith(f"{PEER}.middleware."):
             ours = name.replace(PEER, "metrics_commands")
             yield Finding(
