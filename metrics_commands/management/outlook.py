@@ -163,7 +163,7 @@ def describe_refusal(
         foresee_wait(
             launch.port_wait, passes_by_itself=any(each.passes_by_itself for each in refused)
         ),
-        () if any(map(report.blames_address, refused)) else launch.wish.move(taken),
+        () if any(each.blames_address for each in refused) else launch.wish.move(taken),
     )
 
 

@@ -64,6 +64,14 @@ class Probe:
         return not self.address.required and self.state in (State.NO_FAMILY, State.NOT_HERE)
 
     @property
+    def blames_address(self) -> bool:
+        """Tell whether the address is the trouble, so that no other port would help."""
+        if self.state is State.FAILED:
+            # Multicast, or link-local without its interface.
+            return self.error_number == errno.EINVAL
+        return self.state in (State.NOT_HERE, State.NO_FAMILY)
+
+    @property
     def reason(self) -> str:
         """Say in one sentence what the state means here; for a taken port the owner says more."""
         if self.state is State.NOT_PERMITTED:
@@ -110,7 +118,7 @@ class Claim:
 
 
 class NoPortFreeError(Exception):
-    """Every port was refused; ``refusals`` has one probe for each."""
+    """Every port was refused; ``refusals`` has one probe for each that was tried."""
 
     def __init__(self, refusals: Sequence[Probe]) -> None:
         super().__init__(f"{len(refusals)} refused")
@@ -120,10 +128,20 @@ class NoPortFreeError(Exception):
 def look(addresses: Iterable[Address], ports: Iterable[int]) -> list[Probe]:
     """Tell the state of every port of every address. It binds and never listens.
 
-    A probe that listened would make an exporter fail that starts at the same instant.
+    A probe that listened would make an exporter fail that starts at the same instant. Where an
+    address cannot be had, one port tells all.
     """
     addresses = list(addresses)
-    return [_look(address, port) for port in ports for address in addresses]
+    found: list[Probe] = []
+    for port in ports:
+        found += [_look(address, port) for address in addresses]
+        if any(map(_is_final, found)):
+            break
+    return found
+
+
+def _is_final(probe: Probe) -> bool:
+    return probe.blames_address and not probe.may_be_missing
 
 
 def _look(address: Address, port: int) -> Probe:
@@ -141,6 +159,8 @@ def claim(addresses: Sequence[Address], ports: Iterable[int]) -> Claim:
         outcome = _claim_any(addresses) if port == 0 else _listen_on_all(addresses, port)
         if isinstance(outcome, Probe):
             refusals.append(outcome)
+            if _is_final(outcome):
+                break
             continue
         return Claim(outcome, outcome[0].getsockname()[1], tuple(refusals))
     raise NoPortFreeError(refusals)

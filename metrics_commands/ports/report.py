@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from collections.abc import Collection, Iterable, Iterator
@@ -87,7 +86,7 @@ def advise(reports: Collection[Report]) -> str:
     ports = {each.probe.port for each in refused}
     if states == {State.NOT_PERMITTED} and max(ports) < FIRST_UNPRIVILEGED:
         return "Choose a port from 1024 up with --port."
-    if any(blames_address(each.probe) for each in refused):
+    if any(each.probe.blames_address for each in refused):
         return OTHER_ADDRESS
     if State.TAKEN not in states:
         return OTHER_PORT
@@ -99,14 +98,6 @@ def advise(reports: Collection[Report]) -> str:
             "Stop that process, or choose another port with --port, or several with --port-range."
         )
     return "Stop one of those processes, or choose other ports with --port-range."
-
-
-def blames_address(probe: Probe) -> bool:
-    """Tell whether the address is the trouble, and no other port would help."""
-    if probe.state is State.FAILED:
-        # Multicast, or link-local without its interface.
-        return probe.error_number == errno.EINVAL
-    return probe.state in (State.NOT_HERE, State.NO_FAMILY)
 
 
 def _find_advice(refused: Collection[Report]) -> str:

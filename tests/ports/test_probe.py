@@ -231,6 +231,15 @@ def test_an_address_of_another_machine_is_named(port: int) -> None:
     assert seen.reason == "192.0.2.1 is not an address of this machine"
 
 
+def test_an_address_that_cannot_be_had_is_told_once() -> None:
+    """No other port of the range would help, and fifty lines would say the same."""
+    addresses, ports = [LOOPBACK, address(NOT_OURS)], range(8001, 8051)
+    assert [each.port for each in look(addresses, ports)] == [8001, 8001]
+    with pytest.raises(NoPortFreeError) as caught:
+        claim([address(NOT_OURS)], ports)
+    assert [(each.port, each.state) for each in caught.value.refusals] == [(8001, State.NOT_HERE)]
+
+
 @needs_ipv6
 def test_a_refusal_that_has_no_name_is_told_in_the_systems_words() -> None:
     """An address that the system refuses for a rare reason still gets a sentence."""
