@@ -6,7 +6,6 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -154,14 +153,6 @@ def small_disk(metrics: Path) -> Iterator[Path]:
 def test_a_full_disk_is_foreseen(small_disk: Path) -> None:
     """Little space is told before metrics stay in memory for lack of it."""
     assert examine(small_disk)["W024"].what == f"Metrics directory {small_disk} has 4096 KiB left."
-
-
-@pytest.fixture
-def common_ground() -> Iterator[Path]:
-    """Return a folder that every user reaches."""
-    with TemporaryDirectory() as path:
-        os.chmod(path, 0o755)
-        yield Path(path)
 
 
 @needs_root

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -31,14 +28,6 @@ if tenure.reader:
 """
 SHARE = "or give both a group and the directory mode 2770."
 MAKE = "In the shell: install -d -m 700 -o USER_OF_THE_WEB_PROCESS"
-
-
-@pytest.fixture
-def common_ground() -> Iterator[Path]:
-    """Return a folder that every user reaches."""
-    with TemporaryDirectory() as path:
-        os.chmod(path, 0o755)
-        yield Path(path)
 
 
 @needs_root
